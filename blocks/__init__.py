@@ -1,0 +1,110 @@
+"""Credentials as Prefect blocks whose secrets are sealed, and what every room above needs: settings, errors, time."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks.clock import Clock, ManualClock, SystemClock
+    from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type, seal_document_data
+    from blocks.credential_types import (
+        ApiKey,
+        BasicAuth,
+        BearerToken,
+        DiscordCredential,
+        OpenWeatherCredential,
+        SlackCredential,
+        WebhookSecret,
+    )
+    from blocks.documents import (
+        StoredCredential,
+        delete_credential,
+        list_credentials,
+        load_credential,
+        reseal_all,
+        save_credential,
+    )
+    from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
+    from blocks.masking import Masker, MaskingFilter, process_masker
+    from blocks.settings import ConnectorSettings, Settings
+    from blocks.source import MemoryCredentials, PrefectCredentials
+
+# Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings from
+# the environment when it is imported, and the command line sets them first.
+_MODULES = {
+    "ApiKey": "blocks.credential_types",
+    "BLOCK_TYPES": "blocks.credential",
+    "BasicAuth": "blocks.credential_types",
+    "BearerToken": "blocks.credential_types",
+    "Clock": "blocks.clock",
+    "ConnectorSettings": "blocks.settings",
+    "Credential": "blocks.credential",
+    "CredentialField": "blocks.credential",
+    "DiscordCredential": "blocks.credential_types",
+    "Keyring": "blocks.keyring",
+    "ManualClock": "blocks.clock",
+    "Masker": "blocks.masking",
+    "MaskingFilter": "blocks.masking",
+    "MemoryCredentials": "blocks.source",
+    "OpenWeatherCredential": "blocks.credential_types",
+    "PrefectCredentials": "blocks.source",
+    "Settings": "blocks.settings",
+    "SlackCredential": "blocks.credential_types",
+    "StoredCredential": "blocks.documents",
+    "SystemClock": "blocks.clock",
+    "WebhookSecret": "blocks.credential_types",
+    "add_key": "blocks.keyring",
+    "credential_type": "blocks.credential",
+    "default_keyring": "blocks.keyring",
+    "delete_credential": "blocks.documents",
+    "list_credentials": "blocks.documents",
+    "load_credential": "blocks.documents",
+    "process_masker": "blocks.masking",
+    "reseal_all": "blocks.documents",
+    "save_credential": "blocks.documents",
+    "seal_document_data": "blocks.credential",
+    "use_keyring": "blocks.keyring",
+}
+
+__all__ = [
+    "BLOCK_TYPES",
+    "ApiKey",
+    "BasicAuth",
+    "BearerToken",
+    "Clock",
+    "ConnectorSettings",
+    "Credential",
+    "CredentialField",
+    "DiscordCredential",
+    "Keyring",
+    "ManualClock",
+    "Masker",
+    "MaskingFilter",
+    "MemoryCredentials",
+    "OpenWeatherCredential",
+    "PrefectCredentials",
+    "Settings",
+    "SlackCredential",
+    "StoredCredential",
+    "SystemClock",
+    "WebhookSecret",
+    "add_key",
+    "credential_type",
+    "default_keyring",
+    "delete_credential",
+    "list_credentials",
+    "load_credential",
+    "process_masker",
+    "reseal_all",
+    "save_credential",
+    "seal_document_data",
+    "use_keyring",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module("blocks.credential_types")  # whoever asks for the known types finds all that ship
+    return getattr(import_module(_MODULES[name]), name)

@@ -8,7 +8,8 @@ IpaasError
 ├── ActionError               a step's action failed
 │   ├── RemoteError           the other system answered with an error (has the HTTP status)
 │   ├── ConnectionFailed      the other system could not be reached, or the connection broke
-│   └── StepTimeout           the step took longer than its timeout
+│   ├── StepTimeout           the step took longer than its timeout
+│   └── CircuitOpen           the other system failed too often in a row; nothing was sent
 ├── VerificationFailed        an inbound delivery is unsigned, forged, stale or malformed
 ├── StorageUnavailable        the history's database does not answer
 └── NotFound                  the named thing does not exist
@@ -27,6 +28,8 @@ class IpaasError(Exception):
 
     code: ClassVar[str] = "error"
     retriable: bool = False
+    attempts: int = 1
+    """How often the step was tried before it ended with this error."""
 
 
 class ConfigurationError(IpaasError):
@@ -55,7 +58,13 @@ class ExpressionError(IpaasError):
 
 
 class CredentialError(IpaasError):
+    """A credential can't be used. `retriable` when only its store did not answer."""
+
     code = "credential"
+
+    def __init__(self, message: str, *, retriable: bool = False) -> None:
+        super().__init__(message)
+        self.retriable = retriable
 
 
 class ActionError(IpaasError):
@@ -92,6 +101,10 @@ class ConnectionFailed(ActionError):
 
 class StepTimeout(ActionError):
     code = "timeout"
+
+
+class CircuitOpen(ActionError):
+    code = "circuit_open"
 
 
 class VerificationFailed(IpaasError):

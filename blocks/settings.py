@@ -31,6 +31,8 @@ class Settings(BaseSettings):
         default=[], description="Comma-separated, newest first; default: the key file in the home."
     )
     api_token: SecretStr | None = Field(default=None, description="The management API's bearer token; default: a file in the home.")
+    api_read_token: SecretStr | None = Field(default=None, description="A second bearer token, which may only read.")
+    prefect_ui_url: str | None = Field(default=None, description="Prefect's UI as people reach it; for links to flow runs.")
     public_url: str | None = Field(default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks.")
     max_body_bytes: int = Field(default=1_048_576, gt=0, description="The largest webhook body that is taken.")
     backlog: int = Field(default=10_000, gt=0, description="How many accepted executions may wait before senders get 429.")

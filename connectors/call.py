@@ -19,6 +19,7 @@ from blocks.clock import Clock
 from blocks.credential import Credential
 from blocks.masking import Masker
 from blocks.settings import ConnectorSettings
+from connectors.circuit import Circuits
 
 if TYPE_CHECKING:
     from connectors.action import Action
@@ -49,6 +50,7 @@ class Services:
     render: Callable[[str, Mapping[str, Any]], Any]
     """Renders a template string in the hardened sandbox: for `transform.template`."""
     connectors: Mapping[str, ConnectorSettings] = field(default_factory=dict)
+    circuits: Circuits = field(default_factory=Circuits)
 
     def base_url(self, connector: str, default: str) -> str:
         """Where the connector's API lives: the operator's setting, else the vendor's own. Without a trailing slash."""
@@ -64,9 +66,11 @@ class Call:
     execution_id: str
     step_id: str
     attempt: int = 1
-    logger: logging.Logger | logging.LoggerAdapter[Any] = logging.getLogger("ipaas.step")
+    logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("ipaas.step"))
     retry_declared: bool = False
     """The workflow says itself how this step is retried; the connector's own retries stay out of it."""
+    repeats: list[str] = field(default_factory=list)
+    """One line for each request the connector's own retries sent again; each counts as an attempt of the step."""
 
     @property
     def idempotency_key(self) -> str:

@@ -1,0 +1,44 @@
+"""The history of executions: what was accepted, what ran, how it ended."""
+
+from __future__ import annotations
+
+from blocks.clock import Clock
+from flows.history.memory import MemoryStore
+from flows.history.sql import SqlStore
+from flows.history.store import (
+    Accepted,
+    Execution,
+    HistoryStore,
+    NewExecution,
+    Page,
+    Status,
+    StepExecution,
+    Trigger,
+    Workflow,
+    WorkflowVersion,
+)
+
+__all__ = [
+    "Accepted",
+    "Execution",
+    "HistoryStore",
+    "MemoryStore",
+    "NewExecution",
+    "Page",
+    "SqlStore",
+    "Status",
+    "StepExecution",
+    "Trigger",
+    "Workflow",
+    "WorkflowVersion",
+    "open_store",
+]
+
+
+def open_store(url: str, clock: Clock | None = None) -> HistoryStore:
+    """The store behind a database URL (`sqlite:///path`, `postgresql://…`), not yet connected: `await store.open()`.
+
+    Raises:
+        ConfigurationError: the URL is of another database.
+    """
+    return SqlStore(url, clock)

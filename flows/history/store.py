@@ -55,8 +55,8 @@ class WorkflowVersion:
     """Where it was published from; for messages and for Python imports beside it."""
     description: str = ""
     tags: Sequence[str] = ()
-    triggers: Json = None
-    """The triggers as plain data, as `flows.definition` writes them: what the gateway routes by."""
+    declaration: Json = None
+    """`flows.definition.Declaration` as plain data: what the gateway routes and answers by, without the steps."""
     created_at: datetime | None = None
 
 
@@ -85,6 +85,7 @@ class NewExecution:
     dedupe_key: str | None = None
     """Scoped to the hook by the caller. None: this delivery has no identity, it is never a duplicate."""
     dedupe_until: datetime | None = None
+    """When the delivery is forgotten. None: never."""
     replay_of: str | None = None
     parent_id: str | None = None
     flow_run_id: str | None = None
@@ -143,7 +144,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class Page:
-    """Executions newest first. `next_cursor` is None on the last page. Items come without event, output and steps' bodies."""
+    """Executions newest first, without event, output and steps. `next_cursor` is None on the last page."""
 
     items: Sequence[Execution]
     next_cursor: str | None
@@ -163,7 +164,10 @@ class HistoryStore(Protocol):
     # Workflows
 
     async def publish(self, version: WorkflowVersion) -> bool:
-        """Stores the version (if new) and makes it the current one. True when it was not current before. A new workflow starts active."""
+        """Stores the version (if new) and makes it the current one. True when it was not current before.
+
+        A new workflow starts active.
+        """
         ...
 
     async def workflows(self) -> Sequence[Workflow]: ...
@@ -181,9 +185,10 @@ class HistoryStore(Protocol):
     # The way in: gateway and dispatcher
 
     async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
-        """Stores all, in one transaction; a known dedupe key (also within `new`) makes a duplicate, which stores nothing.
+        """Stores all, in one transaction, and answers each, in order.
 
-        A dedupe key whose time is over is forgotten. One answer per element, in order.
+        A known dedupe key (also within `new`) makes a duplicate, which stores nothing; a key whose time is over is
+        forgotten. An id that is stored already is a duplicate of itself, so accepting again is safe.
         """
         ...
 
@@ -194,11 +199,17 @@ class HistoryStore(Protocol):
     async def oldest_accepted(self) -> datetime | None: ...
 
     async def claim(self, *, limit: int, now: datetime, until: datetime) -> Sequence[Execution]:
-        """Accepted executions without a flow run that nobody else claims, oldest first, claimed until `until`."""
+        """Accepted executions without a flow run that nobody else claims, oldest first, claimed until `until`.
+
+        With their events, without steps.
+        """
         ...
 
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
-        """execution id → flow run id, for each that Prefect took. An execution that is cancelled or begun keeps its status."""
+        """execution id → flow run id, for each that Prefect took.
+
+        An execution that is cancelled or begun keeps its status; one that has a flow run keeps that.
+        """
         ...
 
     async def release(self, execution_ids: Sequence[str]) -> None:
@@ -217,31 +228,39 @@ class HistoryStore(Protocol):
         ...
 
     async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        """Inserts or replaces the step's row (by execution and step id)."""
+        """Inserts or replaces the step's row (by execution and step id). Raises NotFound for an unknown execution."""
         ...
 
     async def finish(
         self, execution_id: str, status: Status, *, now: datetime, output: Json = None, error: Json = None
     ) -> bool:
-        """The first end wins: False when it already had one. Steps still running end as cancelled (or failed, timed_out alike)."""
+        """The first end wins: False when it already had one, or is unknown.
+
+        Steps still running end as failed or timed_out with such an execution, else as cancelled.
+        """
         ...
 
-    async def renew(self, execution_ids: Sequence[str], *, owner: str, until: datetime) -> None: ...
+    async def renew(self, execution_ids: Sequence[str], *, owner: str, until: datetime) -> Sequence[str]:
+        """Those that `owner` still runs, with their lease renewed; one that is missing has moved on."""
+        ...
 
     async def requeue(self, execution_id: str, *, owner: str | None) -> bool:
-        """Running → accepted with its flow run kept, if `owner` still runs it; its unfinished steps' rows stay. False if it moved on."""
+        """Running → accepted with its flow run kept, if `owner` still runs it; else False.
+
+        Its steps' rows stay.
+        """
         ...
 
     async def expired(self, now: datetime) -> Sequence[Execution]:
-        """Running executions whose lease is over."""
+        """Running executions whose lease is over, without event and steps."""
         ...
 
     async def owned(self, owner_prefix: str) -> Sequence[Execution]:
-        """Running executions whose owner starts with this."""
+        """Running executions whose owner starts with this, without event and steps."""
         ...
 
     async def stale_dispatches(self, before: datetime, limit: int) -> Sequence[Execution]:
-        """Accepted executions handed to Prefect before then and still not begun, oldest first."""
+        """Accepted executions handed to Prefect before then and not begun, oldest first, without event and steps."""
         ...
 
     async def undispatch(self, execution_id: str) -> None:
@@ -249,7 +268,10 @@ class HistoryStore(Protocol):
         ...
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str, now: datetime) -> Execution | None:
-        """Accepted and not dispatched → cancelled at once; else notes the request for whoever runs it. None when unknown."""
+        """Accepted and not dispatched → cancelled at once; else notes the (first) request for whoever runs it.
+
+        The execution as it is then, without event and steps; None when unknown.
+        """
         ...
 
     # Reading
@@ -279,5 +301,8 @@ class HistoryStore(Protocol):
     # Keeping it small
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        """Deletes at most `limit` executions (events, steps included) that ended before then, and forgotten dedupe keys. How many went."""
+        """Deletes at most `limit` executions (events, steps included) that ended before then. How many went.
+
+        Forgotten dedupe keys go too. A few hundred executions share a transaction, so that others get their turn.
+        """
         ...

@@ -1,0 +1,103 @@
+"""`http`: any system that speaks HTTP."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, TypedDict
+
+from blocks.credential_types import ApiKey, BasicAuth, BearerToken
+from blocks.duration import Seconds
+from blocks.errors import ActionError
+from connectors.action import action, opened
+from connectors.answer import Answer
+from connectors.call import current_call
+from connectors.http_client import request as send
+
+KINDS = (BearerToken, BasicAuth, ApiKey)
+
+
+class HttpResponse(TypedDict):
+    """`body` is parsed JSON if the answer is JSON, else text; None if it is empty, `{"base64": …}` if it is binary."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+@action("http.request", credential=KINDS)
+async def request(
+    *,
+    url: str,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    query: dict[str, Any] | None = None,
+    json: Any = None,
+    form: dict[str, Any] | None = None,
+    body: str | None = None,
+    timeout: Seconds | None = None,  # noqa: ASYNC109 (the contract's argument)
+    expect: list[int] | None = None,
+    credential: str | None = None,
+) -> HttpResponse:
+    """Sends an HTTP request: https://www.rfc-editor.org/rfc/rfc9110
+
+    POST and PATCH carry an `Idempotency-Key` that is the same over retries and restarts. Redirects are followed.
+
+    Args:
+        url: an http or https address, anywhere.
+        method: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.
+        headers: the request's headers.
+        query: added to the URL's query; a list repeats its key.
+        json: the body, as JSON.
+        form: the body, as form fields.
+        body: the body, as text.
+        timeout: seconds, or `30s` and the like, for one attempt; default: 5 s to connect, then 30 s of silence.
+        expect: statuses from 400 on that don't fail the step.
+        credential: the name of a credential of type basic, bearer or api-key.
+
+    Returns:
+        Status, headers (their names in lower case) and body.
+
+    Raises:
+        RemoteError: the status is 400 or more and not expected.
+    """
+    if sum(given is not None for given in (json, form, body)) > 1:
+        raise ActionError("http.request: give one of json, form and body")
+    call = current_call.get()
+    method, headers = method.upper(), dict(headers or {})
+    if method in {"POST", "PATCH"} and "idempotency-key" not in {name.lower() for name in headers}:
+        headers["Idempotency-Key"] = call.idempotency_key
+    answer = await send(
+        method,
+        url,
+        headers=headers,
+        auth=await _authentication(credential) if credential else None,
+        query=query,
+        json=json,
+        form=form,
+        content=body,
+        timeout=timeout,
+        expect=expect or (),
+        credential=credential,
+    )
+    return {"status": answer.status, "headers": dict(answer.headers), "body": _body(answer)}
+
+
+async def _authentication(name: str) -> dict[str, str]:
+    credential = await opened(name, *KINDS)
+    if isinstance(credential, ApiKey):
+        return {credential.header: credential.reveal("key")}
+    if isinstance(credential, BasicAuth):
+        pair = f"{credential.username}:{credential.reveal('password')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {"Authorization": f"Bearer {credential.reveal('token')}"}
+
+
+def _body(answer: Answer) -> Any:
+    if not answer.content:
+        return None
+    if answer.is_json:
+        return answer.json()
+    try:
+        return answer.text()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(answer.content).decode()}

@@ -1,0 +1,29 @@
+"""`log`: lines in the execution's log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal, TypedDict
+
+from connectors.action import action
+from connectors.call import current_call
+
+
+class LoggedMessage(TypedDict):
+    text: str
+
+
+@action("log.message")
+async def message(*, text: str, level: Literal["debug", "info", "warning", "error"] = "info") -> LoggedMessage:
+    """Writes a line to the execution's log: https://docs.python.org/3/library/logging.html
+
+    Args:
+        text: the line.
+        level: debug, info, warning or error.
+
+    Returns:
+        The text.
+    """
+    call = current_call.get()
+    call.logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", call.services.masker.mask(text))
+    return {"text": text}

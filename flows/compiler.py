@@ -1,0 +1,114 @@
+"""Compiles workflows into Prefect flows: one flow per workflow version, one task run per step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from prefect import Flow, State
+
+from flows.definition import Declaration, content_hash
+from flows.engine import ReadyStep, invoke_directly, make_ready, run_workflow
+from flows.event import Event
+from flows.execution import run_execution
+from flows.history import Execution, WorkflowVersion
+from flows.prefect_internals import current_flow_run
+from flows.runtime import current_runtime
+from flows.steps import RecordedSteps
+from flows.yaml_source import load_workflow
+
+
+class WorkflowFlow(Flow[..., Any]):
+    """A Prefect flow made of a workflow, which knows what it was made of. Made by `make_flow`."""
+
+    declaration: Declaration
+    published: WorkflowVersion
+
+    @property
+    def file(self) -> str:
+        return self.published.file
+
+    def with_options(self, **options: Any) -> WorkflowFlow:
+        changed: WorkflowFlow = super().with_options(**options)
+        changed.declaration, changed.published = self.declaration, self.published
+        return changed
+
+
+def compile_version(version: WorkflowVersion) -> WorkflowFlow:
+    """The Prefect flow of a published version.
+
+    Raises:
+        DefinitionError: it does not compile (any more); `ipaas check` finds the same.
+    """
+    if version.language == "python":
+        from flows.python_source import load_python  # imports user code, which imports `flows`
+
+        return load_python(version)
+    definition = load_workflow(version.source, file=version.file)
+    ready = make_ready(definition)
+
+    async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
+        async with current_runtime() as runtime:
+            return await run_workflow(
+                ready,
+                event=event.document(),
+                execution_id=execution.id,
+                steps=steps,
+                invoke=PrefectInvoke() if current_flow_run() else invoke_directly,
+                clock=runtime.clock,
+            )
+
+    return make_flow(definition, version, body)
+
+
+def make_flow(
+    declaration: Declaration,
+    version: WorkflowVersion,
+    body: Callable[[Event, Execution, RecordedSteps], Awaitable[Any]],
+) -> WorkflowFlow:
+    """A flow that runs `body` as a recorded execution. Its one parameter is the event."""
+
+    async def execute(event: Any = None) -> Any:
+        return await run_execution(version, declaration.timeout, event, body)
+
+    execute.__name__ = declaration.name.replace("-", "_")
+    execute.__doc__ = declaration.description
+    flow = WorkflowFlow(
+        execute,
+        name=declaration.name,
+        version=version.version,
+        description=declaration.description or None,
+        timeout_seconds=declaration.timeout,
+        validate_parameters=False,  # the event is checked by us: what a sender may send is not for Prefect to interpret
+        persist_result=False,
+    )
+    flow.declaration, flow.published = declaration, version
+    return flow
+
+
+class PrefectInvoke:
+    """Calls each step as a Prefect task, named after the step, with edges to the steps it waited for."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, State[Any]] = {}
+
+    async def __call__(self, step: ReadyStep, arguments: Mapping[str, Any]) -> Any:
+        task = step.action.with_options(name=step.id, task_run_name=step.id)
+        waited_for = [self._states[one] for one in step.after if one in self._states]
+        state: State[Any] = await task(**arguments, return_state=True, wait_for=waited_for)
+        self._states[step.id] = state
+        return await state.aresult()
+
+
+def version_of(declaration: Declaration, source: str, *, language: str, file: str) -> WorkflowVersion:
+    """What is published of a workflow's file."""
+    return WorkflowVersion(
+        workflow=declaration.name,
+        version=content_hash(source),
+        language=language,
+        source=source,
+        file=file,
+        description=declaration.description,
+        tags=declaration.tags,
+        declaration=declaration.model_dump(mode="json", include=set(Declaration.model_fields)),
+    )

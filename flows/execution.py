@@ -1,0 +1,164 @@
+"""One execution from its event to its end, whoever runs it: recorded, owned, cancellable, resumed after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from prefect import State
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelled, Completed, Failed
+
+from blocks.errors import IpaasError
+from connectors.call import current_runner
+from flows.event import Event
+from flows.history import Execution, NewExecution, Status, Trigger, WorkflowVersion
+from flows.ids import new_id
+from flows.prefect_internals import current_flow_run
+from flows.runtime import LEASE, RunningExecution, Runtime, current_runtime
+from flows.steps import RecordedSteps, error_document
+
+Body = Callable[[Event, Execution, RecordedSteps], Awaitable[Any]]
+"""What a workflow does: the engine's walk of a YAML definition, or the author's Python function."""
+
+EXECUTION_LABEL, WORKFLOW_LABEL, VERSION_LABEL = "ipaas.execution", "ipaas.workflow", "ipaas.version"
+"""Labels of a flow run that was created for an execution; runs that Prefect made itself have none."""
+
+
+def idempotency_key(deployment_id: str, execution_id: str) -> str:
+    """The key a flow run is created with. Prefect keeps keys per flow, so the deployment is part of it."""
+    return f"ipaas:{deployment_id}:{execution_id}"
+
+
+def label(flow_run: FlowRun | None, name: str) -> str | None:
+    value = flow_run.labels.get(name) if flow_run else None
+    return str(value) if value else None
+
+
+async def run_execution(version: WorkflowVersion, timeout: float, event: Any, body: Body) -> Any:
+    """Runs one execution to its end and records it.
+
+    Args:
+        version: the workflow that runs.
+        timeout: seconds; Prefect stops the flow then, this only tells a timeout from other cancellations.
+        event: the flow run's parameter; the stored event wins over it.
+        body: the workflow itself.
+
+    Returns:
+        The workflow's output, or a Prefect state when the execution was cancelled or had ended before.
+    """
+    async with current_runtime() as runtime:
+        flow_run = current_flow_run()
+        execution_id = await _execution_id(runtime, version, event, flow_run)
+        now = runtime.clock.now()
+        execution = await runtime.store.begin(
+            execution_id,
+            flow_run_id=str(flow_run.id) if flow_run else None,
+            owner=runtime.owner,
+            now=now,
+            lease_until=now + LEASE,
+        )
+        if execution is None:
+            return _end_of(await runtime.store.execution(execution_id))
+        if execution.cancel_requested:
+            return await _cancelled(runtime, execution, execution.cancel_requested)
+        return await _run(runtime, execution, timeout, body)
+
+
+async def _run(runtime: Runtime, execution: Execution, timeout: float, body: Body) -> Any:
+    running = RunningExecution(execution.id, execution.flow_run_id)
+    runtime.running[execution.id] = running
+    started = asyncio.get_running_loop().time()
+    steps = RecordedSteps(runtime, execution)
+    runner = current_runner.set(steps)
+    try:
+        event = Event.model_validate(execution.event)
+        running.task = asyncio.ensure_future(body(event, execution, steps))
+        output = runtime.services.masker.mask_json(await running.task)
+        await _finish(runtime, execution, Status.SUCCEEDED, output=output)
+        return output
+    except asyncio.CancelledError:
+        elapsed = asyncio.get_running_loop().time() - started
+        with anyio.CancelScope(shield=True):
+            if running.stop == "cancel":
+                return await _cancelled(runtime, execution, running.cancelled_by)
+            if running.stop == "hand back":
+                await runtime.store.requeue(execution.id, owner=runtime.owner)
+            elif elapsed >= timeout:
+                message = f"the execution took longer than its timeout of {timeout:g} s"
+                await _finish(runtime, execution, Status.TIMED_OUT, error={"code": "timeout", "message": message})
+        raise
+    except Exception as error:
+        document = error_document(error) | {"step": getattr(error, "step_id", None)}
+        await _finish(runtime, execution, Status.FAILED, error=runtime.services.masker.mask_json(document))
+        raise
+    finally:
+        current_runner.reset(runner)
+        del runtime.running[execution.id]
+
+
+async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, flow_run: FlowRun | None) -> str:
+    """The execution this run is for. A run that Prefect made itself (a schedule, "Quick run") gets one now."""
+    earlier = await runtime.store.execution_of_flow_run(str(flow_run.id)) if flow_run else None
+    if earlier is None and (known := label(flow_run, EXECUTION_LABEL)):
+        return known
+    if earlier and not _asked_to_retry(flow_run, earlier):
+        return earlier.id
+    if await runtime.store.version(version.workflow, version.version) is None:
+        await runtime.store.publish(version)  # deployed with `prefect deploy`, or called from a script
+    scheduled = flow_run is not None and flow_run.auto_scheduled
+    trigger = Trigger.REPLAY if earlier else Trigger.SCHEDULE if scheduled else Trigger.MANUAL
+    new = NewExecution(
+        id=new_id(),
+        workflow=version.workflow,
+        version=version.version,
+        trigger=trigger,
+        event=_as_event(event).document(),
+        accepted_at=runtime.clock.now(),
+        flow_run_id=str(flow_run.id) if flow_run else None,
+        replay_of=earlier.id if earlier else None,
+    )
+    await runtime.store.accept([new])
+    return new.id
+
+
+def _asked_to_retry(flow_run: FlowRun | None, earlier: Execution) -> bool:
+    """Somebody pressed "Retry" in Prefect's UI: the run had failed, and runs a further time."""
+    return earlier.status in (Status.FAILED, Status.TIMED_OUT) and flow_run is not None and flow_run.run_count > 1
+
+
+def _as_event(event: Any) -> Event:
+    if isinstance(event, Event):
+        return event
+    return Event.model_validate({key: value for key, value in (event or {}).items() if value is not None})
+
+
+async def _finish(runtime: Runtime, execution: Execution, status: Status, **outcome: Any) -> None:
+    with anyio.CancelScope(shield=True):
+        await runtime.store.finish(execution.id, status, now=runtime.clock.now(), **outcome)
+
+
+async def _cancelled(runtime: Runtime, execution: Execution, request: dict[str, str]) -> State[Any]:
+    error = cancellation(request["by"], request["reason"])
+    await _finish(runtime, execution, Status.CANCELLED, error=error)
+    return Cancelled(message=error["message"])
+
+
+def cancellation(by: str, reason: str) -> dict[str, str]:
+    """The error of a cancelled execution: who cancelled it, and why."""
+    return {
+        "code": "cancelled",
+        "message": f"cancelled through {by}: {reason}" if reason else f"cancelled through {by}",
+    }
+
+
+def _end_of(execution: Execution | None) -> State[Any]:
+    """The Prefect state for a run whose execution had ended before the run began."""
+    if execution is None:
+        raise IpaasError("this flow run's execution is not in the history: was the database replaced?")
+    message = f"execution {execution.id} had already ended: {execution.status}"
+    if execution.status is Status.CANCELLED:
+        return Cancelled(message=message)
+    return Completed(message=message) if execution.status is Status.SUCCEEDED else Failed(message=message)

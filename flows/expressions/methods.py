@@ -1,0 +1,55 @@
+"""The methods that expressions may call, of strings and of times: the only calls there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from flows.expressions.filters import FILTERS, Filter, strftime, string
+from flows.expressions.values import Refused, Work, describe
+
+
+def _string_method(filter_: Filter) -> Callable[..., Any]:
+    return lambda work, value, *arguments: filter_(work, value, *arguments)
+
+
+def _affix(found: Callable[[str, str], bool], name: str) -> Callable[..., Any]:
+    return lambda work, value, affix: found(value, string(affix, name))
+
+
+def _strip(strip: Callable[[str, str | None], str]) -> Callable[..., Any]:
+    return lambda work, value, characters=None: work.text(strip(value, characters and string(characters, "strip")))
+
+
+METHODS: Final[Mapping[type, Mapping[str, Callable[..., Any]]]] = {
+    str: {
+        **{
+            name: _string_method(FILTERS[name])
+            for name in ("upper", "lower", "title", "capitalize", "split", "replace")
+        },
+        "strip": _strip(str.strip),
+        "lstrip": _strip(str.lstrip),
+        "rstrip": _strip(str.rstrip),
+        "startswith": _affix(str.startswith, "startswith"),
+        "endswith": _affix(str.endswith, "endswith"),
+    },
+    datetime: {
+        "isoformat": lambda work, value: value.isoformat(),
+        "strftime": strftime,
+        "timestamp": lambda work, value: value.timestamp(),
+        "weekday": lambda work, value: value.weekday(),
+    },
+}
+"""By type and name: the only calls there are. None of them reads an attribute of the value."""
+METHOD_NAMES: Final = frozenset(name for methods in METHODS.values() for name in methods)
+
+
+def call_method(work: Work, value: Any, name: str, arguments: list[Any], path: str) -> Any:
+    for kind, methods in METHODS.items():
+        if isinstance(value, kind) and name in methods:
+            return methods[name](work, value, *arguments)
+    raise Refused(
+        f"{path}() can't be called: it is a method of {'a string' if name in METHODS[str] else 'a time'}, "
+        f"not of {describe(value)}"
+    )

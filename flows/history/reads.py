@@ -1,0 +1,139 @@
+"""The history's queries. Each is called inside a transaction, and waits for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from flows.history.models import (
+    deliveries,
+    events,
+    executions,
+    from_document,
+    step_executions,
+    workflow_versions,
+    workflows,
+)
+from flows.history.records import execution_of, step_of, version_of, workflow_of
+from flows.history.store import Execution, Page, Status, StepExecution, Workflow, WorkflowVersion
+
+FINAL = [status.value for status in Status if status.is_final]
+
+_LISTED = [column for column in executions.c if column.name != "output"]
+_WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
+    workflows,
+    workflow_versions,
+    (workflow_versions.c.workflow == workflows.c.name) & (workflow_versions.c.version == workflows.c.current),
+)
+
+
+def list_workflows(connection: Connection) -> list[Workflow]:
+    return [workflow_of(row) for row in connection.execute(_WORKFLOW.order_by(workflows.c.name)).mappings()]
+
+
+def workflow(connection: Connection, name: str) -> Workflow | None:
+    row = connection.execute(_WORKFLOW.where(workflows.c.name == name)).mappings().first()
+    return workflow_of(row) if row else None
+
+
+def version(connection: Connection, workflow: str, version: str) -> WorkflowVersion | None:
+    table = workflow_versions.c
+    query = select(workflow_versions).where(table.workflow == workflow, table.version == version)
+    row = connection.execute(query).mappings().first()
+    return version_of(row) if row else None
+
+
+def backlog(connection: Connection) -> dict[str, int]:
+    query = select(executions.c.workflow, func.count()).where(executions.c.status == Status.ACCEPTED)
+    return _pairs(connection, query.group_by(executions.c.workflow))
+
+
+def oldest_accepted(connection: Connection) -> datetime | None:
+    query = select(func.min(executions.c.accepted_at)).where(executions.c.status == Status.ACCEPTED)
+    return connection.execute(query).scalar()
+
+
+def counts(connection: Connection) -> dict[Status, int]:
+    query = select(executions.c.status, func.count()).group_by(executions.c.status)
+    return {Status(status): count for status, count in connection.execute(query)}
+
+
+def running(connection: Connection, condition: ColumnElement[bool]) -> list[Execution]:
+    return _light(
+        connection, select(*_LISTED).where(executions.c.status == Status.RUNNING, condition).order_by(executions.c.id)
+    )
+
+
+def stale_dispatches(connection: Connection, before: datetime, limit: int) -> list[Execution]:
+    table = executions.c
+    stale = (table.status == Status.ACCEPTED) & table.flow_run_id.is_not(None) & (table.dispatched_at < before)
+    return _light(connection, select(*_LISTED).where(stale).order_by(table.dispatched_at, table.id).limit(limit))
+
+
+def execution(connection: Connection, condition: ColumnElement[bool]) -> Execution | None:
+    query = (
+        select(executions, events.c.document)
+        .join_from(executions, events, events.c.id == executions.c.event_id)
+        .where(condition)
+        .order_by(executions.c.id.desc())
+    )
+    row = connection.execute(query.limit(1)).mappings().first()
+    if row is None:
+        return None
+    return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]))
+
+
+def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
+    """In the order of their first save."""
+    table = step_executions
+    query = select(table).where(table.c.execution_id == execution_id).order_by(table.c.number)
+    return [step_of(row) for row in connection.execute(query).mappings()]
+
+
+def finished(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Execution]:
+    query = select(executions).where(executions.c.id.in_(execution_ids), executions.c.status.in_(FINAL))
+    return {execution.id: execution for execution in _light(connection, query)}
+
+
+def page(
+    connection: Connection,
+    *,
+    workflow: str | None,
+    status: Status | None,
+    since: datetime | None,
+    cursor: str | None,
+    limit: int,
+) -> Page:
+    table = executions.c
+    query = select(*_LISTED).order_by(table.id.desc()).limit(limit + 1)
+    if workflow is not None:
+        query = query.where(table.workflow == workflow)
+    if status is not None:
+        query = query.where(table.status == status)
+    if since is not None:
+        query = query.where(table.accepted_at >= since)
+    if cursor is not None:
+        query = query.where(table.id < cursor)
+    found = _light(connection, query)
+    return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
+def documents(connection: Connection, event_ids: Sequence[str]) -> dict[str, str]:
+    """The events' JSON text by event id."""
+    return _pairs(connection, select(events.c.id, events.c.document).where(events.c.id.in_(event_ids)))
+
+
+def holders(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """The execution that each known delivery made."""
+    return _pairs(connection, select(deliveries.c.key, deliveries.c.execution_id).where(deliveries.c.key.in_(keys)))
+
+
+def _pairs(connection: Connection, query: Select[Any]) -> dict[str, Any]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _light(connection: Connection, query: Select[Any]) -> list[Execution]:
+    return [execution_of(row) for row in connection.execute(query).mappings()]

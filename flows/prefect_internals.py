@@ -1,0 +1,109 @@
+"""Everything we rely on in Prefect that is not a promise of Prefect's. Nothing outside this module may.
+
+Each function says what it relies on; `tests/integration/test_prefect_contract.py` holds a test for each, so that a new
+Prefect version that changes it fails there first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import Flow, State
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateDetails
+from prefect.context import AsyncClientContext, FlowRunContext
+from prefect.flow_engine import run_flow_async
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Pending
+from prefect.utilities.engine import propose_state
+
+if TYPE_CHECKING:
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+BULK_LIMIT = 100
+"""How many runs `create_flow_run/bulk` takes at once (`prefect/server/api/deployments.py`, BULK_CREATE_LIMIT)."""
+
+
+async def create_flow_runs(
+    client: PrefectClient, deployment_id: UUID, runs: Sequence[Mapping[str, Any]]
+) -> list[str | Exception]:
+    """Creates up to BULK_LIMIT runs of a deployment in one transaction: the run's id, or why not, for each.
+
+    Relies on: the REST route `/deployments/{id}/create_flow_run/bulk`, which the client has no method for. It answers an
+    idempotency key that it knows with the first run's id.
+    """
+    response = await client.request(
+        "POST",
+        "/deployments/{id}/create_flow_run/bulk",
+        path_params={"id": deployment_id},
+        json=list(runs),
+    )
+    return [
+        str(result["flow_run_id"]) if result.get("flow_run_id") else RuntimeError(result.get("error") or "not created")
+        for result in response.json()["results"]
+    ]
+
+
+async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
+    """Proposes Pending for a scheduled run; True when Prefect lets it start now, within the deployment's limit.
+
+    Relies on: the limit being taken at Scheduled → Pending (`server/orchestration/core_policy.py`,
+    SecureFlowConcurrencySlots), and on a Pending whose scheduled time is now being followed by Running without a wait.
+    """
+    pending = Pending(state_details=StateDetails(scheduled_time=datetime.now(UTC)))
+    state: State[Any] = await propose_state(client, pending, flow_run_id=flow_run.id)
+    return state.is_pending()
+
+
+@asynccontextmanager
+async def warm_engine() -> AsyncIterator[None]:
+    """What a process that runs many flow runs enters once.
+
+    Relies on: one outer client context being shared by every run inside it; no heartbeat thread per run while the
+    frequency is unset (an environment variable can't unset it).
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        await stack.enter_async_context(AsyncClientContext())
+        yield
+
+
+async def run_flow(flow: Flow[..., Any], flow_run: FlowRun) -> State[Any]:
+    """Runs a pending flow run in this process and returns its final state.
+
+    Relies on: `run_flow_async` being what `python -m prefect.engine` calls; it reads the run anew, so hiding the
+    deployment from it only keeps it from starting a thread with a websocket of its own to watch for "Suspend".
+    """
+    hidden = flow_run.model_copy(update={"deployment_id": None})
+    state: State[Any] = await run_flow_async(flow, flow_run=hidden, parameters=flow_run.parameters, return_type="state")
+    return state
+
+
+def current_flow_run() -> FlowRun | None:
+    """The flow run this code runs in, with its idempotency key; None outside of Prefect.
+
+    Relies on: `FlowRunContext.flow_run` being the whole run (`prefect.runtime` lacks the idempotency key).
+    """
+    context = FlowRunContext.get()
+    return context.flow_run if context and isinstance(context.flow_run, FlowRun) else None
+
+
+def use_immediate_transactions(connection_url: str) -> None:
+    """Makes Prefect's server open every SQLite write transaction with BEGIN IMMEDIATE.
+
+    Relies on: the injectable `MODELS_DEPENDENCIES["database_config"]`, and on `begin_transaction` choosing the mode.
+    With Prefect's own BEGIN DEFERRED two writers at once end in "database is locked", answered 503, 2 s apart.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.dependencies import MODELS_DEPENDENCIES
+
+    class ImmediateSqliteConfiguration(AioSqliteConfiguration):
+        def begin_transaction(self, session: Any, with_for_update: bool = False) -> Any:
+            return super().begin_transaction(session, with_for_update=True)
+
+    configuration: AioSqliteConfiguration = ImmediateSqliteConfiguration(connection_url=connection_url)
+    MODELS_DEPENDENCIES["database_config"] = configuration

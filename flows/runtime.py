@@ -1,0 +1,143 @@
+"""What a process needs to run executions, opened once and shared by all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import anyio
+
+from blocks import Keyring, PrefectCredentials, Settings, process_masker, use_keyring
+from blocks.clock import Clock, SystemClock
+from blocks.errors import IpaasError
+from connectors.call import Services
+from connectors.http_client import new_client
+from flows.expressions import render_template
+from flows.history import HistoryStore, open_store
+
+logger = logging.getLogger("ipaas.runtime")
+
+LEASE = timedelta(seconds=30)
+"""How long an execution stays its process's own without a sign of life; then another one may take it over."""
+RENEW_SECONDS = 10.0
+
+
+@dataclass
+class RunningExecution:
+    """One execution that runs in this process. `stop` says why its task is cancelled, if it is."""
+
+    execution_id: str
+    flow_run_id: str | None
+    task: asyncio.Task[Any] | None = None
+    stop: Literal["cancel", "hand back"] | None = None
+    cancelled_by: dict[str, str] = field(default_factory=dict)
+
+
+class Runtime:
+    """The store, the services and the executions of this process. Entered before the first execution runs."""
+
+    def __init__(self, *, store: HistoryStore, services: Services, clock: Clock) -> None:
+        self.store, self.services, self.clock = store, services, clock
+        self.owner = f"{socket.gethostname()}/{os.getpid()}"
+        self.running: dict[str, RunningExecution] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Runtime]:
+        """A runtime on the settings' database, keys and connectors.
+
+        Raises:
+            ConfigurationError: the keys, or the database's schema.
+            StorageUnavailable: the database does not answer.
+        """
+        clock, masker = SystemClock(), process_masker
+        use_keyring(Keyring.from_settings(settings))
+        store = open_store(settings.database, clock)
+        async with new_client() as http:
+            await store.open()
+            services = Services(
+                http=http,
+                credentials=PrefectCredentials(masker=masker, clock=clock),
+                clock=clock,
+                masker=masker,
+                render=render_template,
+                connectors=settings.connectors,
+            )
+            runtime = cls(store=store, services=services, clock=clock)
+            try:
+                async with runtime:
+                    yield runtime
+            finally:
+                await store.close()
+
+    async def __aenter__(self) -> Runtime:
+        self._renewal = asyncio.create_task(self._renew_leases())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._renewal.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._renewal
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.store.renew(list(self.running), owner=self.owner, until=self.clock.now() + LEASE)
+            except IpaasError as error:
+                logger.warning("could not renew leases: %s", error)
+
+    def cancel(self, *, flow_run_id: str, by: str, reason: str) -> bool:
+        """Cancels the execution of a flow run; False when it does not run here."""
+        for running in self.running.values():
+            if running.flow_run_id == flow_run_id and running.task and not running.stop:
+                running.stop, running.cancelled_by = "cancel", {"by": by, "reason": reason}
+                running.task.cancel()
+                return True
+        return False
+
+    async def drain(self, seconds: float) -> None:
+        """Waits for the running executions, and hands back those that are not finished by then."""
+        with anyio.move_on_after(seconds):
+            while self.running:
+                await asyncio.sleep(0.05)
+        for running in list(self.running.values()):
+            if running.task and not running.stop:
+                running.stop = "hand back"
+                running.task.cancel()
+        with anyio.move_on_after(5):
+            while self.running:
+                await asyncio.sleep(0.05)
+
+
+_opened: tuple[asyncio.AbstractEventLoop, Runtime] | None = None
+
+
+@contextlib.contextmanager
+def use_runtime(runtime: Runtime) -> Any:
+    """Makes `runtime` the one that executions of this process run in."""
+    global _opened
+    before, _opened = _opened, (asyncio.get_running_loop(), runtime)
+    try:
+        yield
+    finally:
+        _opened = before
+
+
+@asynccontextmanager
+async def current_runtime() -> AsyncIterator[Runtime]:
+    """The process's runtime, else one opened from the environment for this one execution (a stock Prefect worker, a script)."""
+    if _opened and _opened[0] is asyncio.get_running_loop():
+        yield _opened[1]
+    else:
+        async with Runtime.open(Settings()) as runtime:
+            with use_runtime(runtime):
+                yield runtime

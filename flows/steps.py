@@ -1,0 +1,122 @@
+"""How a step runs: known results are not made twice, every attempt is timed and retried, every outcome is recorded.
+
+One runner serves YAML and Python. A YAML step brings its plan (id, retry, timeout); an action that Python code calls has
+the action's name as its id, numbered from the second call on, so a run that starts again after a crash finds the results
+of the steps that had finished.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from blocks.errors import ActionError, IpaasError
+from connectors.action import Action
+from connectors.attempts import run_attempts
+from connectors.call import Call
+from connectors.retry import RetryPolicy
+from flows.history import Execution, Status, StepExecution
+from flows.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the workflow says of a step beyond its arguments. `timeout` is in seconds, per attempt."""
+
+    step_id: str
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+
+
+current_plan: ContextVar[StepPlan | None] = ContextVar("current_plan", default=None)
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """An error as the history and expressions have it: code and message."""
+    if isinstance(error, IpaasError):
+        return {"code": error.code, "message": str(error)}
+    return {"code": "error", "message": f"{type(error).__name__}: {error}"}
+
+
+class EarlierFailure(ActionError):
+    """A step that had failed before this run of the execution began: its recorded error, raised again."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(document["message"])
+        self.code = document["code"]  # type: ignore[misc]  # the recorded error's own code
+
+
+class RecordedSteps:
+    """The `StepRunner` of one execution."""
+
+    def __init__(self, runtime: Runtime, execution: Execution) -> None:
+        self._runtime, self._execution = runtime, execution
+        self._calls: Counter[str] = Counter()
+        self.known = {step.step_id: step for step in execution.steps if step.status.is_final}
+
+    async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
+        plan = current_plan.get() or StepPlan(self._next_id(action.action_name))
+        if known := self.known.get(plan.step_id):
+            return _result_of(known)
+        call = Call(
+            services=self._runtime.services,
+            execution_id=self._execution.id,
+            step_id=plan.step_id,
+            logger=_step_logger(),
+            retry_declared=plan.retry is not None,
+        )
+        step = StepExecution(plan.step_id, action.action_name, Status.RUNNING, started_at=self._now())
+        await self._save(step)
+        try:
+            result, attempts = await run_attempts(action, body, call=call, policy=plan.retry, timeout=plan.timeout)
+        except IpaasError as error:
+            attempts = getattr(error, "attempts", 1)
+            failed = replace(step, status=Status.FAILED, attempts=attempts, error=error_document(error))
+            await self._save(replace(failed, finished_at=self._now()))
+            raise
+        done = replace(step, status=Status.SUCCEEDED, attempts=attempts, output=result, finished_at=self._now())
+        await self._save(done)
+        return result
+
+    async def skip(self, step_id: str, action: str) -> None:
+        """Records that a step's condition was false."""
+        now = self._now()
+        await self._save(StepExecution(step_id, action, Status.SKIPPED, attempts=0, started_at=now, finished_at=now))
+
+    async def fail(self, step_id: str, action: str, error: IpaasError) -> None:
+        """Records a step that failed before its action was called: its arguments could not be rendered."""
+        now = self._now()
+        step = StepExecution(step_id, action, Status.FAILED, attempts=0, started_at=now, finished_at=now)
+        await self._save(replace(step, error=error_document(error)))
+
+    def _next_id(self, name: str) -> str:
+        self._calls[name] += 1
+        return name if self._calls[name] == 1 else f"{name}-{self._calls[name]}"
+
+    async def _save(self, step: StepExecution) -> None:
+        await self._runtime.store.save_step(self._execution.id, step)
+        if step.status.is_final:
+            self.known[step.step_id] = step
+
+    def _now(self) -> Any:
+        return self._runtime.clock.now()
+
+
+def _result_of(step: StepExecution) -> Any:
+    if step.status is Status.FAILED:
+        raise EarlierFailure(step.error)
+    return step.output
+
+
+def _step_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("ipaas.step")

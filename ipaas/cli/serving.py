@@ -1,0 +1,83 @@
+"""`ipaas up`, and its parts one by one: `server`, `gateway`, `worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blocks.settings import Settings
+from ipaas.environment import server_environment, use_running_platform
+
+serving = typer.Typer()
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")]
+PrefectPort = Annotated[int, typer.Option(min=1, max=65535, help="The port of Prefect's server and UI.")]
+
+
+@serving.command()
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    prefect_port: PrefectPort = 4200,
+    home: Annotated[Path | None, typer.Option(help="Where files are kept; default: IPAAS_HOME.")] = None,
+    workflows: Annotated[
+        list[Path] | None, typer.Option(help="Files and folders to deploy; repeatable. Default: the shipped workflows.")
+    ] = None,
+) -> None:
+    """Everything on this machine: Prefect's server and UI, the gateway, a worker, SQLite. Ctrl-C drains and stops."""
+    from ipaas.logs import set_up_logging
+    from ipaas.up import check_port, prepare_home, run_up
+
+    if home is not None:
+        os.environ["IPAAS_HOME"] = str(home.expanduser().absolute())
+    settings = Settings()
+    set_up_logging(settings)
+    prepare_home(settings.home)
+    check_port(host, port, option="--port", what="gateway")
+    check_port(host, prefect_port, option="--prefect-port", what="Prefect server")
+    asyncio.run(run_up(settings, host=host, port=port, prefect_port=prefect_port, workflows=workflows or []))
+
+
+@serving.command()
+def server(host: Host = "127.0.0.1", port: PrefectPort = 4200) -> None:
+    """Prefect's server and UI, with the settings that hold under load."""
+    from ipaas.up import check_port, prepare_home
+
+    settings = Settings()
+    prepare_home(settings.home)
+    check_port(host, port, option="--port", what="Prefect server")
+    environment = server_environment(settings, host=host, port=port)
+    os.execve(sys.executable, [sys.executable, "-m", "ipaas.prefect_server"], environment)  # noqa: S606 - our own module
+
+
+@serving.command()
+def gateway(host: Host = "127.0.0.1", port: Port = 8080) -> None:
+    """The webhooks and the management API. Any number may run side by side on one database."""
+    settings = Settings()
+    use_running_platform(settings)
+    from ipaas.gateway.serve import serve
+    from ipaas.up import check_port
+
+    check_port(host, port, option="--port", what="gateway")
+    serve(settings, host=host, port=port)
+
+
+@serving.command()
+def worker(
+    name: Annotated[str | None, typer.Option(help="As shown in Prefect's UI; default: host and process id.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The most executions this worker runs at once.")] = None,
+) -> None:
+    """Runs executions in this process. Any number may run, on any number of machines."""
+    settings = Settings()
+    use_running_platform(settings)
+    from ipaas.work import work
+
+    work(settings, name=name, limit=limit)
+
+

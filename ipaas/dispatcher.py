@@ -1,0 +1,169 @@
+"""Hands accepted executions to Prefect: the second half of the outbox that the gateway writes.
+
+Oldest first, in batches, again after a crash: the idempotency key makes a second hand-over harmless. A Prefect that is
+slow or away slows only this, never the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+
+from blocks.clock import Clock
+from blocks.errors import IpaasError
+from flows.deployment import deploy_version
+from flows.execution import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
+from flows.history import Execution, HistoryStore
+from flows.prefect_internals import BULK_LIMIT, create_flow_runs
+
+logger = logging.getLogger("ipaas.dispatcher")
+
+CLAIM = timedelta(seconds=30)
+"""How long a claimed execution is this dispatcher's; after a crash another one takes it then."""
+TICK_SECONDS = 1.0
+"""How often it looks for executions that another process accepted (the command line, another gateway)."""
+MAX_BACKOFF_SECONDS = 15.0
+SHOWN_BYTES = 64 * 1024
+"""An event up to this size is shown whole among the flow run's parameters; the worker reads it from the history anyway."""
+
+
+class Dispatcher:
+    """One per gateway.
+
+    Args:
+        on_dispatched: told how many runs were created, and when their executions had been accepted.
+    """
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        client: PrefectClient,
+        clock: Clock,
+        on_dispatched: Callable[[Sequence[Execution]], None] = lambda executions: None,
+    ) -> None:
+        self._store, self._client, self._clock = store, client, clock
+        self._on_dispatched = on_dispatched
+        self._poke = asyncio.Event()
+        self._deployments: dict[str, str] = {}
+
+    def poke(self) -> None:
+        """Something was accepted."""
+        self._poke.set()
+
+    async def run(self) -> None:
+        """Dispatches until cancelled."""
+        backoff = TICK_SECONDS
+        while True:
+            try:
+                while await self.dispatch_once():
+                    backoff = TICK_SECONDS
+                await self._wait(TICK_SECONDS)
+            except (httpx.HTTPError, IpaasError, OSError) as error:
+                logger.warning("could not hand executions to Prefect, trying again in %g s: %s", backoff, error)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+            except Exception:
+                logger.exception("could not hand executions to Prefect, trying again in %g s", backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
+        except TimeoutError:
+            return
+        self._poke.clear()
+
+    async def dispatch_once(self) -> int:
+        """Hands over one batch; how many there were."""
+        now = self._clock.now()
+        claimed = await self._store.claim(limit=BULK_LIMIT, now=now, until=now + CLAIM)
+        by_workflow: dict[str, list[Execution]] = defaultdict(list)
+        for execution in claimed:
+            by_workflow[execution.workflow].append(execution)
+        left = [execution.id for execution in claimed]
+        try:
+            for workflow, executions in by_workflow.items():
+                await self._dispatch(workflow, executions)
+                left = [one for one in left if one not in {execution.id for execution in executions}]
+        finally:
+            if left:
+                await self._store.release(left)
+        return len(claimed)
+
+    async def _dispatch(self, workflow: str, executions: Sequence[Execution]) -> None:
+        deployment_id = await self._deployment(workflow)
+        try:
+            created = await self._create(deployment_id, executions)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            logger.warning("workflow %s: its Prefect deployment is gone, it is deployed again", workflow)
+            created = await self._create(await self._deploy(workflow), executions)
+        taken = {e.id: run for e, run in zip(executions, created, strict=True) if isinstance(run, str)}
+        await self._store.dispatched(taken)
+        self._on_dispatched([execution for execution in executions if execution.id in taken])
+        refused = [run for run in created if not isinstance(run, str)]
+        if refused:
+            raise IpaasError(f"Prefect refused {len(refused)} runs of workflow {workflow}: {refused[0]}")
+
+    async def _create(self, deployment_id: str, executions: Sequence[Execution]) -> Sequence[str | Exception]:
+        runs = [_flow_run(deployment_id, execution) for execution in executions]
+        return await create_flow_runs(self._client, UUID(deployment_id), runs)
+
+    async def _deployment(self, workflow: str) -> str:
+        if workflow not in self._deployments:
+            known = await self._store.workflow(workflow)
+            self._deployments[workflow] = (known and known.deployment_id) or await self._deploy(workflow)
+        return self._deployments[workflow]
+
+    async def _deploy(self, workflow: str) -> str:
+        """Makes the deployment of a published workflow that Prefect does not know (its database is new)."""
+        known = await self._store.workflow(workflow)
+        if known is None:
+            raise IpaasError(f"workflow {workflow} is not in the history")
+        self._deployments[workflow] = await deploy_version(self._client, self._store, known.current)
+        return self._deployments[workflow]
+
+
+def _flow_run(deployment_id: str, execution: Execution) -> dict[str, Any]:
+    return {
+        "name": f"{execution.workflow}/{execution.id}",
+        "parameters": {"event": shown_event(execution.event)},
+        "enforce_parameter_schema": False,  # the gateway has checked the workflow's `input` already
+        "idempotency_key": idempotency_key(deployment_id, execution.id),
+        "labels": {
+            EXECUTION_LABEL: execution.id,
+            WORKFLOW_LABEL: execution.workflow,
+            VERSION_LABEL: execution.version,
+        },
+        "tags": [str(execution.trigger)],
+    }
+
+
+def shown_event(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as the flow run's parameter: for people to see, never for the workflow to read.
+
+    Prefect's server caps parameters, and it *renders* them: a dict with the key `__prefect_kind` is taken as an
+    instruction (a template, a variable to look up). A sender must not give Prefect instructions, so such a body is not
+    shown.
+    """
+    text = json.dumps(event)
+    if len(text) > SHOWN_BYTES:
+        return {**event, "body": f"not shown here: {len(text)} bytes; see the execution's event"}
+    if "__prefect_kind" in text:
+        shown = {"id": event.get("id"), "received_at": event.get("received_at")}
+        return {**shown, "body": "not shown here: it has a key that Prefect would act on; see the execution's event"}
+    return event
+
+

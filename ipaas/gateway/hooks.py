@@ -1,0 +1,143 @@
+"""Which webhook a path means: the routes of every published workflow, kept current."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from blocks import Credential, credential_type
+from blocks.errors import CredentialError, IpaasError
+from connectors.call import CredentialSource
+from connectors.webhooks import Scheme, accepted_secrets, build_scheme, credential_types, handshake_methods, secret_headers
+from flows.definition import Declaration, Respond, Webhook
+from flows.expressions import Expression, compile_value
+from flows.history import HistoryStore, Workflow
+from flows.plan import ANSWER_NAMES, VARS_NAMES, compile_dedupe
+from flows.yaml_source import load_workflow
+
+logger = logging.getLogger("ipaas.gateway")
+
+REFRESH_SECONDS = 1.0
+"""A deploy takes effect within this."""
+NEVER_STORED = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One webhook trigger, with all that a delivery to it needs, worked out once per version."""
+
+    workflow: str
+    version: str
+    active: bool
+    webhook: Webhook
+    scheme: Scheme | None
+    """None: `auth: none`."""
+    greets_with: frozenset[str]
+    """Methods that the scheme's handshake uses, whatever the workflow's methods are."""
+    hidden_headers: frozenset[str]
+    dedupe: Expression | None
+    schema: Draft202012Validator | None
+    respond: Respond
+    answer: Expression | None
+    """status, body and headers of `respond`, when it waits for the end."""
+    vars: Expression | None
+
+    @property
+    def path(self) -> str:
+        return self.webhook.path or self.workflow
+
+    async def secrets(self, credentials: CredentialSource) -> list[str]:
+        """The secrets accepted now, the current one first.
+
+        Raises:
+            CredentialError: the credential is missing, of a type that does not fit the scheme, or can't be opened.
+        """
+        assert self.webhook.auth and self.scheme  # noqa: S101 - only asked for verified hooks
+        faults: list[str] = []
+        for slug in credential_types(self.scheme):
+            kind: type[Credential] = credential_type(slug)
+            try:
+                credential = await credentials.get(self.webhook.auth.credential, kind)
+            except CredentialError as error:
+                if error.retriable:
+                    raise
+                faults.append(str(error))
+            else:
+                return list(accepted_secrets(credential))
+        raise CredentialError("; ".join(faults))
+
+
+class Hooks:
+    """The table of paths, read from the history again and again."""
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._by_path: Mapping[str, Hook] = {}
+        self._built: dict[tuple[str, str, bool], list[Hook]] = {}
+        self._said: set[str] = set()
+
+    def match(self, path: str) -> Hook | None:
+        return self._by_path.get(path)
+
+    async def run(self) -> None:
+        """Keeps the table current until cancelled; while the history is away, the last one holds."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except IpaasError as error:
+                logger.warning("could not read the workflows: %s", error)
+
+    async def refresh(self) -> None:
+        table: dict[str, Hook] = {}
+        built: dict[tuple[str, str, bool], list[Hook]] = {}
+        for workflow in await self._store.workflows():
+            key = (workflow.name, workflow.current.version, workflow.active)
+            built[key] = self._built[key] if key in self._built else self._build(workflow)
+            for hook in built[key]:
+                if hook.path in table:
+                    self._say(f"path {hook.path} of {hook.workflow} is taken by {table[hook.path].workflow}")
+                table.setdefault(hook.path, hook)
+        self._by_path, self._built = table, built
+
+    def _build(self, workflow: Workflow) -> list[Hook]:
+        try:
+            declaration = Declaration.model_validate(workflow.current.declaration)
+            triggers = [trigger for trigger in declaration.triggers if isinstance(trigger, Webhook)]
+            return [_hook(workflow, declaration, trigger) for trigger in triggers]
+        except (IpaasError, ValidationError) as error:
+            self._say(f"workflow {workflow.name}: its webhooks can't be opened: {error}")
+            return []
+
+    def _say(self, warning: str) -> None:
+        if warning not in self._said:
+            self._said.add(warning)
+            logger.error("%s", warning)
+
+
+def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hook:
+    scheme = build_scheme(webhook.auth.scheme, webhook.auth.options) if webhook.auth else None
+    respond = declaration.respond
+    waits = respond.when == "finished"
+    definition = load_workflow(workflow.current.source) if waits and workflow.current.language == "yaml" else None
+    answer: dict[str, Any] = {"status": respond.status, "body": respond.body, "headers": dict(respond.headers)}
+    return Hook(
+        workflow=workflow.name,
+        version=workflow.current.version,
+        active=workflow.active,
+        webhook=webhook,
+        scheme=scheme,
+        greets_with=handshake_methods(scheme) if scheme else frozenset(),
+        hidden_headers=NEVER_STORED | (secret_headers(scheme) if scheme else frozenset()),
+        dedupe=compile_dedupe(webhook),
+        schema=Draft202012Validator(dict(declaration.input)) if declaration.input is not None else None,
+        respond=respond,
+        answer=compile_value(answer, ANSWER_NAMES) if waits else None,
+        vars=compile_value(definition.vars, VARS_NAMES) if definition else None,
+    )

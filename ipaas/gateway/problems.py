@@ -1,0 +1,52 @@
+"""Errors as senders and API users see them: `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from blocks.errors import IpaasError, NotFound, StorageUnavailable
+
+
+class Problem(Exception):
+    """An answer that says what is wrong. `extra` are further members of the document."""
+
+    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.extra = status, detail, headers or {}, extra
+
+    def response(self) -> Response:
+        return problem_response(self.status, self.detail, headers=self.headers, **self.extra)
+
+
+def problem_response(status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> Response:
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
+    return JSONResponse(document, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+def unavailable(detail: str) -> Problem:
+    """503: nothing was stored; the sender should come again soon."""
+    return Problem(503, detail, headers={"Retry-After": "5"})
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for this type
+    return error.response()
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    return problem_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def on_ipaas_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, StorageUnavailable):
+        return unavailable("the storage does not answer; nothing was stored").response()
+    if isinstance(error, NotFound):
+        return problem_response(404, str(error))
+    code = error.code if isinstance(error, IpaasError) else "error"
+    return problem_response(500, str(error), code=code)

@@ -1,0 +1,128 @@
+"""What an operator can do to executions: the management API and the command line both call these."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from blocks.clock import Clock
+from blocks.errors import IpaasError, NotFound
+from flows.execution import cancellation
+from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
+from flows.ids import new_id
+
+
+class Conflict(IpaasError):
+    """What was asked for does not fit the thing's present state."""
+
+    code = "conflict"
+
+
+async def cancel(
+    store: HistoryStore, client: PrefectClient, clock: Clock, execution_id: str, *, by: str, reason: str = ""
+) -> Execution:
+    """Cancels an execution wherever it is: waiting, handed to Prefect, or running.
+
+    Raises:
+        NotFound: there is no such execution.
+        Conflict: it has already ended.
+    """
+    before = await store.execution(execution_id)
+    if before is None:
+        raise NotFound(f"no execution {execution_id}")
+    if before.status.is_final:
+        raise Conflict(f"execution {execution_id} has already ended: {before.status}")
+    execution = await store.request_cancel(execution_id, by=by, reason=reason, now=clock.now())
+    if execution and execution.flow_run_id and not execution.status.is_final:
+        await _cancel_flow_run(store, client, clock, execution, by, reason)
+    after = await store.execution(execution_id)
+    return after or before
+
+
+async def _cancel_flow_run(
+    store: HistoryStore, client: PrefectClient, clock: Clock, execution: Execution, by: str, reason: str
+) -> None:
+    """The noted request is honoured when the run begins, so a Prefect that is away now loses nothing."""
+    message = cancellation(by, reason)["message"]
+    try:
+        result = await client.set_flow_run_state(UUID(execution.flow_run_id), Cancelling(message=message))
+    except (httpx.HTTPError, ObjectNotFound, OSError):
+        return
+    if result.state and result.state.is_cancelled():  # it had not begun
+        await store.finish(execution.id, Status.CANCELLED, now=clock.now(), error=cancellation(by, reason))
+
+
+async def replay(
+    store: HistoryStore, clock: Clock, execution_id: str, *, from_step: str | None = None, version: str | None = None
+) -> str:
+    """Runs an ended execution's event again; the new execution's id.
+
+    Args:
+        from_step: the steps that were started before this one keep their results.
+        version: `current`, or a version's hash; default: the one it ran on.
+
+    Raises:
+        NotFound: no such execution, step or version.
+        Conflict: it has not ended yet.
+    """
+    first = await store.execution(execution_id)
+    if first is None:
+        raise NotFound(f"no execution {execution_id}")
+    if not first.status.is_final:
+        raise Conflict(f"execution {execution_id} has not ended: {first.status}")
+    again = NewExecution(
+        id=new_id(),
+        workflow=first.workflow,
+        version=await _version(store, first, version),
+        trigger=Trigger.REPLAY,
+        event=first.event,
+        accepted_at=clock.now(),
+        replay_of=first.id,
+        steps=_steps_before(first, from_step),
+    )
+    await store.accept([again])
+    return again.id
+
+
+async def _version(store: HistoryStore, first: Execution, version: str | None) -> str:
+    if version is None:
+        return first.version
+    if version == "current":
+        workflow = await store.workflow(first.workflow)
+        if workflow is None:
+            raise NotFound(f"no workflow {first.workflow}")
+        return workflow.current.version
+    if await store.version(first.workflow, version) is None:
+        raise NotFound(f"workflow {first.workflow} has no version {version}")
+    return version
+
+
+def _steps_before(first: Execution, from_step: str | None) -> list[StepExecution]:
+    if from_step is None:
+        return []
+    ids = [step.step_id for step in first.steps]
+    if from_step not in ids:
+        raise NotFound(f"execution {first.id} has no step {from_step}; it has {', '.join(ids) or 'none'}")
+    kept = (Status.SUCCEEDED, Status.SKIPPED)
+    return [step for step in first.steps[: ids.index(from_step)] if step.status in kept]
+
+
+async def set_active(store: HistoryStore, client: PrefectClient, name: str, active: bool) -> None:
+    """Opens or closes a workflow: its hooks, and its schedules in Prefect.
+
+    Raises:
+        NotFound: there is no such workflow.
+    """
+    workflow = await store.workflow(name)
+    if workflow is None or not await store.set_active(name, active):
+        raise NotFound(f"no workflow {name}")
+    if workflow.deployment_id:
+        change = client.resume_deployment if active else client.pause_deployment
+        try:
+            await change(UUID(workflow.deployment_id))
+        except ObjectNotFound:
+            return  # deployed anew, and then in the state the history says, with its next execution

@@ -1,0 +1,60 @@
+"""From files to deployments: find, check, compile, deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from prefect.client.orchestration import PrefectClient
+
+from blocks.errors import DefinitionError
+from connectors.registry import registry
+from flows.check import YAML_SUFFIXES, check_files, find_workflow_files
+from flows.compiler import WorkflowFlow, compile_version, version_of
+from flows.definition import Declaration
+from flows.deployment import deploy_version
+from flows.history import HistoryStore, WorkflowVersion
+from flows.python_source import load_python_file
+from flows.yaml_source import DefinitionErrors, load_workflow
+
+SUFFIXES = (*YAML_SUFFIXES, ".py")
+CATALOG = Path(__file__).parent.parent / "flows" / "catalog"
+"""The shipped workflows."""
+
+
+def load(path: Path) -> Sequence[Declaration]:
+    """The workflows of a file, in either language. Raises DefinitionError."""
+    if path.suffix == ".py":
+        return [flow.declaration for flow in load_python_file(path)]
+    return [load_workflow(path)]
+
+
+def check(paths: Iterable[Path]) -> list[DefinitionError]:
+    """Everything that is wrong in these files and folders."""
+    return check_files(paths, registry(), suffixes=SUFFIXES, load=load)
+
+
+def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
+    """The workflows of these files and folders, as flows.
+
+    Raises:
+        DefinitionErrors: all that `check` finds; then nothing is compiled.
+    """
+    files = list(paths)
+    if faults := check(files):
+        raise DefinitionErrors(faults)
+    flows: list[WorkflowFlow] = []
+    for path in find_workflow_files(files, SUFFIXES):
+        flows += load_python_file(path) if path.suffix == ".py" else [compile_version(yaml_version(path))]
+    return flows
+
+
+def yaml_version(path: Path) -> WorkflowVersion:
+    source = path.read_text(encoding="utf-8-sig")
+    return version_of(load_workflow(path), source, language="yaml", file=str(path.resolve()))
+
+
+async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[WorkflowFlow]) -> None:
+    """Deploys compiled workflows, and publishes them."""
+    for flow in flows:
+        await deploy_version(client, store, flow.published)

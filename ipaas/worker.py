@@ -1,0 +1,262 @@
+"""The worker: a Prefect worker type, `ipaas`, that runs compiled workflows in its own warm process.
+
+Prefect's base class does what every worker does (the work pool, heartbeats, polling). This one is told of scheduled runs
+the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its limit before
+it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict, defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import anyio
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Scheduled
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from blocks.errors import IpaasError, StorageUnavailable
+from blocks.settings import Settings
+from flows.deployment import WORK_POOL_TYPE
+from flows.prefect_internals import run_flow, take_flow_run, warm_engine
+from flows.published import FlowLoader
+from flows.runtime import Runtime, use_runtime
+from ipaas.reconcile import Reconciler
+
+logger = logging.getLogger("ipaas.worker")
+
+DEFAULT_LIMIT = 10
+DRAIN_SECONDS = 30.0
+RECONCILE_SECONDS = 15.0
+LIMIT_AGE = timedelta(seconds=30)
+"""How long a deployment's limit is believed before it is read again."""
+
+
+class IpaasJobConfiguration(BaseJobConfiguration):
+    """Nothing to configure per run: a run is a task of the worker's own process."""
+
+
+class IpaasVariables(BaseVariables):
+    """None."""
+
+
+class IpaasWorkerResult(BaseWorkerResult):
+    """How a run ended, for Prefect's worker events."""
+
+
+class Lane:
+    """The runs of one deployment: those that run here, and those fetched that wait for one to end."""
+
+    def __init__(self) -> None:
+        self.limit, self.limit_read = DEFAULT_LIMIT, datetime.min.replace(tzinfo=UTC)
+        self.running: set[UUID] = set()
+        self.waiting: OrderedDict[UUID, FlowRun] = OrderedDict()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.running) < self.limit
+
+
+class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerResult]):
+    type = WORK_POOL_TYPE
+    job_configuration = IpaasJobConfiguration
+    job_configuration_variables = IpaasVariables
+    _documentation_url = ""
+    _logo_url = "https://raw.githubusercontent.com/PrefectHQ/prefect/main/docs/logos/logo-word-color-light-bg-1-3.svg"
+    _display_name = "iPaaS"
+    _description = "Runs workflows in a warm process of prefect-ipaas: no process or container per run."
+
+    async def setup(self) -> None:
+        """Opens the runtime, then starts as every worker does.
+
+        Raises:
+            ConfigurationError, StorageUnavailable: the history or the keys can't be used.
+        """
+        self._lanes: dict[UUID, Lane] = defaultdict(Lane)
+        self._poke = asyncio.Event()
+        self._draining = False
+        self._stack = contextlib.AsyncExitStack()
+        self.runtime = await self._stack.enter_async_context(Runtime.open(Settings()))
+        self._stack.enter_context(use_runtime(self.runtime))
+        await self._stack.enter_async_context(warm_engine())
+        self._loader = FlowLoader(self.runtime.store)
+        await super().setup()
+        self._reconciler = Reconciler(self.client, self.runtime)
+        self._runs = await self._stack.enter_async_context(anyio.create_task_group())
+        for service in (self._listen, self._react, self._reconcile):
+            self._runs.start_soon(service)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Takes no more runs, waits for those in flight, hands back what is not finished in time."""
+        with anyio.CancelScope(shield=True):
+            self._draining = True
+            if hasattr(self, "_runs"):
+                await self.runtime.drain(DRAIN_SECONDS)
+                self._runs.cancel_scope.cancel()
+            await super().teardown(*exc_info)
+            await self._stack.aclose()
+
+    # Fetching
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Fetches the runs that are due and starts those that have room; what waits is started when room comes."""
+        self._last_polled_time = datetime.now(UTC)
+        if self._draining or self._work_pool is None:
+            return []
+        due_by = datetime.now(UTC) + timedelta(seconds=self._prefetch_seconds)
+        try:
+            responses = await self.client.get_scheduled_flow_runs_for_work_pool(
+                work_pool_name=self._work_pool_name,
+                scheduled_before=due_by,
+                work_queue_names=list(self._work_queues) or None,
+            )
+        except ObjectNotFound:
+            return []  # the pool is created at the next heartbeat
+        runs = [response.flow_run for response in responses]
+        if roomy := [deployment for deployment, lane in self._lanes.items() if lane.has_room and not lane.waiting]:
+            # One workflow's long queue must not hide another's runs behind the first page.
+            with contextlib.suppress(ObjectNotFound):
+                runs += await self.client.get_scheduled_flow_runs_for_deployments(roomy, scheduled_before=due_by)
+        for run in runs:
+            if run.deployment_id:
+                lane = self._lanes[run.deployment_id]
+                if run.id not in lane.running:
+                    lane.waiting[run.id] = run
+        return [run for lane in list(self._lanes.values()) for run in self._start_waiting(lane)]
+
+    def _start_waiting(self, lane: Lane) -> list[FlowRun]:
+        started = []
+        while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
+            _, run = lane.waiting.popitem(last=False)
+            lane.running.add(run.id)
+            self._runs.start_soon(self._execute, run, lane)
+            started.append(run)
+        return started
+
+    def _has_room_at_all(self) -> bool:
+        return self._limit is None or sum(len(lane.running) for lane in self._lanes.values()) < self._limit
+
+    async def _listen(self) -> None:
+        """Reacts to what Prefect says of this pool's runs as it happens."""
+        while True:
+            try:
+                while self._work_pool is None:
+                    await asyncio.sleep(0.2)
+                runs_of_pool = EventFilter(
+                    event=EventNameFilter(prefix=["prefect.flow-run."]),
+                    any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self._work_pool.id}"]),
+                )
+                async with get_events_subscriber(filter=runs_of_pool, reconnection_attempts=0) as subscriber:
+                    self._poke.set()  # what was scheduled while nobody listened
+                    async for event in subscriber:
+                        await self._on_event(event.event, event.resource.id)
+            except (OSError, TimeoutError, ValueError, RuntimeError, StorageUnavailable) as error:
+                logger.warning("lost Prefect's event stream, polling until it is back: %s", error)
+            except Exception:  # noqa: BLE001 - whatever ends the stream, the worker goes on by polling
+                logger.warning("lost Prefect's event stream, polling until it is back", exc_info=True)
+            await asyncio.sleep(1)
+
+    async def _on_event(self, name: str, resource_id: str) -> None:
+        state, flow_run_id = name.removeprefix("prefect.flow-run."), resource_id.removeprefix("prefect.flow-run.")
+        if state in ("Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", "Late"):
+            self._poke.set()
+        elif state == "Cancelling":
+            if not self.runtime.cancel(flow_run_id=flow_run_id, by="Prefect", reason="asked for in Prefect"):
+                self._runs.start_soon(self._settle, flow_run_id)
+        elif state == "Cancelled":
+            self._runs.start_soon(self._settle, flow_run_id)
+
+    async def _react(self) -> None:
+        """Fetches when poked; pokes that come while one fetch is under way make one more."""
+        while True:
+            await self._poke.wait()
+            self._poke.clear()
+            try:
+                await self.get_and_submit_flow_runs()
+            except Exception as error:  # noqa: BLE001 - Prefect is away: the polling service goes on trying, with backoff
+                logger.warning("could not fetch scheduled runs: %s", error)
+                await asyncio.sleep(1)
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                await self._reconciler.run_once()
+            except Exception as error:  # noqa: BLE001 - Prefect or the database is away: the next round tries again
+                logger.warning("could not reconcile with Prefect: %s", error)
+            await asyncio.sleep(RECONCILE_SECONDS)
+
+    # Running
+
+    async def _execute(self, flow_run: FlowRun, lane: Lane) -> None:
+        try:
+            await self._wait_until_due(flow_run)
+            await self._read_limit(flow_run, lane)
+            flow = await self._loader.load(self.client, flow_run)
+            if await take_flow_run(self.client, flow_run):
+                await run_flow(flow, flow_run)
+            else:
+                await self._settle(str(flow_run.id))
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+            with anyio.CancelScope(shield=True):
+                await self._settle(str(flow_run.id))
+        except Abort as error:
+            logger.info("Prefect did not let flow run %s start: %s", flow_run.id, error)
+        except Exception as error:
+            level = logging.WARNING if isinstance(error, IpaasError) else logging.ERROR
+            logger.log(level, "flow run %s: %s", flow_run.id, error, exc_info=level == logging.ERROR)
+            await self._give_up(flow_run, error)
+        finally:
+            lane.running.discard(flow_run.id)
+            if not self._start_waiting(lane) and not self._draining:
+                self._poke.set()
+
+    async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
+        """A run that could not be run here: failed for good when trying again can't help, else put right once Prefect answers."""
+        retriable = error.retriable if isinstance(error, IpaasError) else not isinstance(error, (SyntaxError, ImportError))
+        if retriable:
+            await asyncio.sleep(1)
+            await self._settle(str(flow_run.id))
+        else:
+            await self._reconciler.fail(flow_run, error)
+
+    async def _settle(self, flow_run_id: str) -> None:
+        try:
+            await self._reconciler.settle(flow_run_id)
+        except Exception as error:  # noqa: BLE001 - the periodic reconciliation tries again
+            logger.warning("could not settle flow run %s: %s", flow_run_id, error)
+
+    async def _wait_until_due(self, flow_run: FlowRun) -> None:
+        due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
+        if due and (seconds := (due - datetime.now(UTC)).total_seconds()) > 0:
+            await asyncio.sleep(seconds)
+
+    async def _read_limit(self, flow_run: FlowRun, lane: Lane) -> None:
+        if flow_run.deployment_id and datetime.now(UTC) - lane.limit_read > LIMIT_AGE:
+            lane.limit_read = datetime.now(UTC)
+            deployment = await self.client.read_deployment(flow_run.deployment_id)
+            limit = deployment.global_concurrency_limit
+            lane.limit = limit.limit if limit else 1_000_000
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: IpaasJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> IpaasWorkerResult:
+        """Runs one pending flow run in this process (Prefect's `submit` comes this way)."""
+        if task_status:
+            task_status.started(0)
+        flow = await self._loader.load(self.client, flow_run)
+        await run_flow(flow, flow_run)
+        return IpaasWorkerResult(status_code=0, identifier=str(flow_run.id))

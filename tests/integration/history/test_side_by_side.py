@@ -1,0 +1,99 @@
+"""Several processes on one history: gateways, workers, the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from store_suite import SECOND, T0, Accepted, accepted, an_execution, begun, claimed
+
+from flows.history import SqlStore, Status
+
+_ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def stores(history_url: str) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
+    one, other = SqlStore(history_url), SqlStore(history_url)
+    await one.open()
+    await other.open()
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+async def test_of_two_gateways_with_one_delivery_one_makes_the_execution(stores: tuple[SqlStore, SqlStore]) -> None:
+    keys = [f"delivery-{n}" for n in range(30)]
+
+    async def deliver(store: SqlStore, order: list[str]) -> dict[str, Accepted]:
+        answers = await asyncio.gather(*(store.accept([an_execution(dedupe_key=key)]) for key in order))
+        return dict(zip(order, (answer for (answer,) in answers), strict=True))
+
+    ours, theirs = await asyncio.gather(deliver(stores[0], keys), deliver(stores[1], keys[::-1]))
+
+    for key in keys:
+        assert ours[key].execution_id == theirs[key].execution_id
+        assert {ours[key].duplicate, theirs[key].duplicate} == {True, False}
+    assert await stores[0].counts() == {Status.ACCEPTED: len(keys)}
+
+
+async def test_two_dispatchers_share_out_the_executions(stores: tuple[SqlStore, SqlStore]) -> None:
+    waiting = [await accepted(stores[0], accepted_at=T0 + SECOND * n) for n in range(40)]
+
+    shares = await asyncio.gather(*(claimed(store, limit=5) for store in stores * 4))
+
+    assert sorted(execution_id for share in shares for execution_id in share) == waiting
+
+
+async def test_writers_that_take_the_same_rows_in_opposite_order_both_succeed(
+    stores: tuple[SqlStore, SqlStore],
+) -> None:
+    one, other = stores
+    both = [await accepted(one) for _ in range(20)]
+
+    results = await asyncio.gather(
+        *(begun(one, execution_id, owner="one/1") for execution_id in both),
+        *(begun(other, execution_id, owner="other/1") for execution_id in both[::-1]),
+    )
+
+    assert sorted(execution.runs for execution in results if execution) == [1] * 20 + [2] * 20
+
+
+_PROCESS = """
+import asyncio, os, signal, sys
+from store_suite import an_execution
+from flows.history import open_store
+
+async def main(url, name, how_many):
+    store = open_store(url)
+    await store.open()
+    for n in range(how_many):
+        batch = [an_execution(id=f"{name}-{n}-{m}", dedupe_key=f"{n}-{m}") for m in range(3)]
+        await asyncio.gather(*(store.accept([new]) for new in batch))
+    print("durable", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+async def test_what_killed_processes_have_accepted_is_there_once(history_url: str) -> None:
+    path = {"PYTHONPATH": f"{_ROOT}:{_ROOT / 'tests'}"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _PROCESS, history_url, name, "20"], env=path, stdout=subprocess.PIPE)
+        for name in ("one", "two")
+    ]
+    outputs = [(await asyncio.to_thread(process.communicate))[0] for process in processes]
+
+    assert outputs == [b"durable\n"] * 2
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
+    store = SqlStore(history_url)
+    await store.open()
+    assert await store.counts() == {Status.ACCEPTED: 60}
+    assert len((await store.executions(limit=100)).items) == 60
+    await store.close()

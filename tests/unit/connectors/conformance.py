@@ -1,0 +1,160 @@
+"""What every connector that speaks HTTP has in common, as one case for each action.
+
+A case says how the vendor's side looks; `test_conformance.py` says what must then happen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+Check = Callable[[httpx.Request], None]
+
+
+@dataclass(frozen=True)
+class HttpCase:
+    """One action and its vendor.
+
+    Attributes:
+        arguments: a sample call.
+        credential: the fields of the credential that the sample call names.
+        secret: what of it must never come back.
+        request: asserts that a request is what the vendor documents.
+        success: the vendor's answer; its text is one that comes back in the result.
+        result: what the action returns then.
+        unauthorized, missing: the vendor's answers to a wrong secret, and to something that does not exist.
+        said: the vendor's own words in those two answers.
+        idempotency_header: where the vendor's API takes a key.
+        repeats_safely: whether the request is safe to repeat on a 503 without `Retry-After`.
+    """
+
+    action: str
+    arguments: Mapping[str, Any]
+    credential: Mapping[str, str]
+    secret: str
+    request: Check
+    success: Callable[[str], httpx.Response]
+    result: Callable[[str], Any]
+    unauthorized: httpx.Response
+    missing: httpx.Response
+    said: tuple[str, str]
+    idempotency_header: str | None = None
+    repeats_safely: bool = False
+    malformed: httpx.Response = field(
+        default_factory=lambda: httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a": ')
+    )
+
+
+def _http_request(request: httpx.Request) -> None:
+    assert (request.method, str(request.url)) == ("POST", "http://127.0.0.1:9/reserve?shop=1")
+    assert request.headers["authorization"] == "Bearer token-1234"
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {"sku": "A1"}
+
+
+def _slack_request(request: httpx.Request) -> None:
+    assert (request.method, str(request.url)) == ("POST", "https://slack.com/api/chat.postMessage")
+    assert request.headers["authorization"] == "Bearer xoxb-1234-abcd"
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {"channel": "#orders", "text": "Hello", "thread_ts": "1.2"}
+
+
+def _discord_request(request: httpx.Request) -> None:
+    assert (request.method, str(request.url)) == ("POST", "https://discord.com/api/webhooks/42/tok-EN_1234?wait=true")
+    assert json.loads(request.content) == {"content": "Hello", "embeds": [{"title": "Order"}]}
+
+
+def _openweather_request(request: httpx.Request) -> None:
+    assert (request.method, request.url.host, request.url.path) == (
+        "GET",
+        "api.openweathermap.org",
+        "/data/2.5/weather",
+    )
+    assert dict(request.url.params) == {"q": "London,GB", "units": "metric", "appid": "0123456789abcdef"}
+
+
+def _weather(text: str) -> dict[str, Any]:
+    return {
+        "weather": [{"id": 300, "main": "Drizzle", "description": text, "icon": "09d"}],
+        "main": {"temp": 7.1, "feels_like": 5.2, "humidity": 81, "pressure": 1012},
+        "wind": {"speed": 4.1, "deg": 80},
+        "sys": {"country": "GB"},
+        "name": "London",
+        "cod": 200,
+    }
+
+
+HTTP_CASES = [
+    HttpCase(
+        action="http.request",
+        arguments={
+            "method": "POST",
+            "url": "http://127.0.0.1:9/reserve",
+            "query": {"shop": 1},
+            "json": {"sku": "A1"},
+        },
+        credential={"token": "token-1234"},
+        secret="token-1234",
+        request=_http_request,
+        success=lambda text: httpx.Response(201, json={"note": text}),
+        result=lambda text: {"status": 201, "body": {"note": text}},
+        unauthorized=httpx.Response(401, json={"error": "bad token"}),
+        missing=httpx.Response(404, json={"detail": "no such item"}),
+        said=("bad token", "no such item"),
+        idempotency_header="Idempotency-Key",
+    ),
+    HttpCase(
+        action="slack.post_message",
+        arguments={"channel": "#orders", "text": "Hello", "thread_ts": "1.2"},
+        credential={"token": "xoxb-1234-abcd"},
+        secret="xoxb-1234-abcd",
+        request=_slack_request,
+        success=lambda text: httpx.Response(
+            200, json={"ok": True, "ts": "1503435956.000247", "channel": "C1", "message": {"text": text}}
+        ),
+        result=lambda text: {"ts": "1503435956.000247", "channel": "C1", "message": {"text": text}},
+        unauthorized=httpx.Response(200, json={"ok": False, "error": "invalid_auth"}),
+        missing=httpx.Response(200, json={"ok": False, "error": "channel_not_found"}),
+        said=("invalid_auth", "channel_not_found"),
+    ),
+    HttpCase(
+        action="discord.post_message",
+        arguments={"content": "Hello", "embeds": [{"title": "Order"}]},
+        credential={"webhook_url": "https://discord.com/api/webhooks/42/tok-EN_1234"},
+        secret="tok-EN_1234",
+        request=_discord_request,
+        success=lambda text: httpx.Response(200, json={"id": "1", "channel_id": "2", "content": text, "type": 0}),
+        result=lambda text: {"id": "1", "channel_id": "2", "content": text, "timestamp": None},
+        unauthorized=httpx.Response(401, json={"message": "Invalid Webhook Token", "code": 50027}),
+        missing=httpx.Response(404, json={"message": "Unknown Webhook", "code": 10015}),
+        said=("Invalid Webhook Token", "Unknown Webhook"),
+    ),
+    HttpCase(
+        action="openweather.current_weather",
+        arguments={"city": "London,GB"},
+        credential={"api_key": "0123456789abcdef"},
+        secret="0123456789abcdef",
+        request=_openweather_request,
+        success=lambda text: httpx.Response(200, json=_weather(text)),
+        result=lambda text: {
+            "city": "London",
+            "country": "GB",
+            "description": text,
+            "temperature": 7.1,
+            "feels_like": 5.2,
+            "humidity": 81,
+            "wind_speed": 4.1,
+            "units": "metric",
+        },
+        unauthorized=httpx.Response(401, json={"cod": 401, "message": "Invalid API key."}),
+        missing=httpx.Response(404, json={"cod": "404", "message": "city not found"}),
+        said=("Invalid API key.", "city not found"),
+        repeats_safely=True,
+    ),
+]
+LOCAL_ACTIONS = {"log.message", "transform.jmespath", "transform.template"}
+"""Actions that ask nobody."""
