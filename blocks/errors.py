@@ -88,9 +88,7 @@ class RemoteError(ActionError):
 
     code = "remote"
 
-    def __init__(
-        self, message: str, *, status: int, retriable: bool = False, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, retriable: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message, retriable=retriable, retry_after=retry_after)
         self.status = status
 
@@ -108,7 +106,10 @@ class CircuitOpen(ActionError):
 
 
 class VerificationFailed(IpaasError):
-    """An inbound delivery that must not be let in. `reason` is a stable word for counters: missing, mismatch, stale, malformed."""
+    """An inbound delivery that must not be let in.
+
+    `reason` is a stable word for counters: missing, mismatch, stale, malformed.
+    """
 
     code = "verification"
 

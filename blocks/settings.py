@@ -26,17 +26,29 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default=Path("~/.ipaas"), description="Where the embedded set-up keeps its files.")
-    database_url: str | None = Field(default=None, description="sqlite:///… or postgresql://…; default: SQLite in the home.")
+    database_url: str | None = Field(
+        default=None, description="sqlite:///… or postgresql://…; default: SQLite in the home."
+    )
     encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[], description="Comma-separated, newest first; default: the key file in the home."
     )
-    api_token: SecretStr | None = Field(default=None, description="The management API's bearer token; default: a file in the home.")
+    api_token: SecretStr | None = Field(
+        default=None, description="The management API's bearer token; default: a file in the home."
+    )
     api_read_token: SecretStr | None = Field(default=None, description="A second bearer token, which may only read.")
-    prefect_ui_url: str | None = Field(default=None, description="Prefect's UI as people reach it; for links to flow runs.")
-    public_url: str | None = Field(default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks.")
+    prefect_ui_url: str | None = Field(
+        default=None, description="Prefect's UI as people reach it; for links to flow runs."
+    )
+    public_url: str | None = Field(
+        default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks."
+    )
     max_body_bytes: int = Field(default=1_048_576, gt=0, description="The largest webhook body that is taken.")
-    backlog: int = Field(default=10_000, gt=0, description="How many accepted executions may wait before senders get 429.")
-    cors_origins: Annotated[list[str], NoDecode] = Field(default=[], description="Comma-separated origins that may call /api from a browser.")
+    backlog: int = Field(
+        default=10_000, gt=0, description="How many accepted executions may wait before senders get 429."
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default=[], description="Comma-separated origins that may call /api from a browser."
+    )
     log_format: Literal["text", "json"] | None = Field(default=None, description="text on a terminal, else json.")
     dedupe_days: float = Field(default=7, gt=0, description="How long a delivery is remembered.")
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")

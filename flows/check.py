@@ -206,8 +206,8 @@ def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:
         faults.add(("input", *error.absolute_path), f"not a JSON Schema: {error.message}")
         return
     resource = Resource.from_contents(dict(schema), default_specification=DRAFT202012)
-    resolver = resource @ Registry()  # retrieves nothing: a schema never makes a request
-    root = resolver.resolver(resource.id() or "")
+    base = resource.id() or ""
+    root = Registry().with_resource(base, resource).resolver(base)  # fetches nothing: a schema never makes a request
     for path, reference in _references(schema):
         try:
             root.lookup(reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from prefect import Flow, State
 
@@ -29,7 +29,7 @@ class WorkflowFlow(Flow[..., Any]):
         return self.published.file
 
     def with_options(self, **options: Any) -> WorkflowFlow:
-        changed: WorkflowFlow = super().with_options(**options)
+        changed = cast(WorkflowFlow, super().with_options(**options))
         changed.declaration, changed.published = self.declaration, self.published
         return changed
 

@@ -22,7 +22,13 @@ JOB_TEMPLATE = {
     "job_configuration": {"env": "{{ env }}"},
     "variables": {
         "type": "object",
-        "properties": {"env": {"title": "Environment variables", "type": "object", "description": "Not used: no process is started per run."}},
+        "properties": {
+            "env": {
+                "title": "Environment variables",
+                "type": "object",
+                "description": "Not used: no process is started per run.",
+            }
+        },
     },
 }
 """Prefect wants at least one variable."""
@@ -72,8 +78,6 @@ async def deploy_version(client: PrefectClient, store: HistoryStore, version: Wo
     await store.publish(version)
     await store.set_deployment(declaration.name, str(deployment_id))
     return str(deployment_id)
-
-
 
 
 def _schedule(trigger: Schedule) -> DeploymentScheduleCreate:

@@ -1,7 +1,7 @@
 """The step engine: walks a workflow's steps for one event. It knows nothing of Prefect.
 
-What it calls per step is a seam, `Invoke`: a Prefect task in a flow run, the plain function elsewhere. Compiling is done
-once per version, walking once per execution.
+What it calls per step is a seam, `Invoke`: a Prefect task in a flow run, the plain function elsewhere. Compiling is
+done once per version, walking once per execution.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from blocks.clock import Clock
@@ -106,7 +107,7 @@ class _Walk:
         self._outcomes: dict[str, Any] = scope["steps"]
 
     async def run(self, steps: Sequence[ReadyStep]) -> None:
-        if all(step.after == [before.id] for before, step in zip(steps, steps[1:], strict=False)):
+        if all(step.after == [before.id] for before, step in pairwise(steps)):
             for step in steps:  # one after the other, as most workflows are: no task for each
                 await self._run(step)
             return

@@ -32,7 +32,11 @@ class Event(BaseModel):
 
 
 def parameter_schema(body: dict[str, Any] | None) -> dict[str, Any]:
-    """The flow's parameters as Prefect's UI shows them in "Quick run": one event, whose body follows the workflow's `input`."""
+    """The flow's parameters as Prefect's UI asks for them in "Quick run": one event.
+
+    Args:
+        body: the JSON Schema of the event's body, the workflow's `input`.
+    """
     return {
         "title": "Parameters",
         "type": "object",

@@ -33,12 +33,12 @@ async def create_flow_runs(
 ) -> list[str | Exception]:
     """Creates up to BULK_LIMIT runs of a deployment in one transaction: the run's id, or why not, for each.
 
-    Relies on: the REST route `/deployments/{id}/create_flow_run/bulk`, which the client has no method for. It answers an
-    idempotency key that it knows with the first run's id.
+    Relies on: the REST route `/deployments/{id}/create_flow_run/bulk`, which the client has no method for. It answers
+    an idempotency key that it knows with the first run's id.
     """
     response = await client.request(
         "POST",
-        "/deployments/{id}/create_flow_run/bulk",
+        "/deployments/{id}/create_flow_run/bulk",  # type: ignore[arg-type]  # not among the client's known routes
         path_params={"id": deployment_id},
         json=list(runs),
     )
@@ -54,7 +54,7 @@ async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
     Relies on: the limit being taken at Scheduled → Pending (`server/orchestration/core_policy.py`,
     SecureFlowConcurrencySlots), and on a Pending whose scheduled time is now being followed by Running without a wait.
     """
-    pending = Pending(state_details=StateDetails(scheduled_time=datetime.now(UTC)))
+    pending: State[Any] = Pending(state_details=StateDetails(scheduled_time=datetime.now(UTC)))
     state: State[Any] = await propose_state(client, pending, flow_run_id=flow_run.id)
     return state.is_pending()
 
@@ -79,7 +79,8 @@ async def run_flow(flow: Flow[..., Any], flow_run: FlowRun) -> State[Any]:
     deployment from it only keeps it from starting a thread with a websocket of its own to watch for "Suspend".
     """
     hidden = flow_run.model_copy(update={"deployment_id": None})
-    state: State[Any] = await run_flow_async(flow, flow_run=hidden, parameters=flow_run.parameters, return_type="state")
+    state = await run_flow_async(flow, flow_run=hidden, parameters=flow_run.parameters, return_type="state")
+    assert isinstance(state, State)  # noqa: S101 - what `return_type` asks for
     return state
 
 

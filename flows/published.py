@@ -76,7 +76,9 @@ class FlowLoader:
         """A flow that was deployed with `prefect deploy`, loaded as Prefect loads it."""
         key = (str(deployment.id), str(deployment.updated))
         if key not in self._flows:
-            self._keep(key, await load_flow_from_flow_run(client, flow_run, ignore_storage=True, use_placeholder_flow=False))
+            # Prefect's decorator that adds the client hides the function's own signature.
+            load: Any = load_flow_from_flow_run
+            self._keep(key, await load(client, flow_run, ignore_storage=True, use_placeholder_flow=False))
         return self._flows[key]
 
     async def _deployment(self, client: PrefectClient, flow_run: FlowRun) -> DeploymentResponse:

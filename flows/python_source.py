@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 from blocks.errors import DefinitionError
 from flows.compiler import WorkflowFlow, make_flow, version_of
-from flows.definition import Declaration, Schedule, Webhook
+from flows.definition import Declaration
 from flows.event import Event
 from flows.history import Execution, WorkflowVersion
 from flows.steps import RecordedSteps
 from flows.yaml_source import declare
 
 Function = Callable[[Event], Awaitable[Any]]
+Trigger = Mapping[str, Any]
+"""A trigger as YAML writes it; checked when the workflow is made of it, so that its errors name the file."""
 
 _loading: ContextVar[tuple[str, str] | None] = ContextVar("_loading", default=None)
 """Source and file of the module that is being loaded."""
@@ -31,7 +33,7 @@ def webhook(
     path: str | None = None,
     methods: Sequence[str] = ("POST",),
     dedupe: str | None = None,
-) -> Webhook:
+) -> Trigger:
     """A webhook trigger, as in YAML.
 
     Args:
@@ -39,22 +41,24 @@ def webhook(
         path: `POST /hooks/{path}`; default: the workflow's name.
         dedupe: a text with expressions over `event` that tells deliveries apart; default: the scheme's delivery id.
     """
-    return Webhook.model_validate({"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe})
+    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe}
+    return {"webhook": {key: value for key, value in given.items() if value is not None}}
 
 
-def schedule(*, cron: str | None = None, timezone: str | None = None, every: str | float | None = None) -> Schedule:
+def schedule(*, cron: str | None = None, timezone: str | None = None, every: str | float | None = None) -> Trigger:
     """A schedule trigger: a cron line with its time zone, or `every` duration (`10m`, or seconds)."""
-    return Schedule.model_validate({"cron": cron, "timezone": timezone, "every": every})
+    given = {"cron": cron, "timezone": timezone, "every": every}
+    return {"schedule": {key: value for key, value in given.items() if value is not None}}
 
 
 def workflow(
     *,
-    triggers: Sequence[Webhook | Schedule] = (),
+    triggers: Sequence[Trigger] = (),
     name: str | None = None,
     tags: Sequence[str] = (),
     concurrency: int | Mapping[str, Any] = 10,
     timeout: str | float = "5m",
-    input: Mapping[str, Any] | None = None,  # noqa: A002 - the workflow's key
+    input: Mapping[str, Any] | None = None,
     respond: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], WorkflowFlow]:
     """Makes an async function of one event a workflow: a Prefect flow whose executions are recorded.
@@ -75,7 +79,7 @@ def workflow(
             "name": name or function.__name__.replace("_", "-"),
             "description": inspect.getdoc(function) or "",
             "tags": list(tags),
-            "triggers": [trigger.model_dump() for trigger in triggers],
+            "triggers": list(triggers),
             "concurrency": concurrency,
             "timeout": timeout,
         }
@@ -131,7 +135,9 @@ def _run(source: str, file: str) -> ModuleType:
 
 
 def _workflows_in(module: ModuleType) -> list[WorkflowFlow]:
-    return [value for value in vars(module).values() if isinstance(value, WorkflowFlow) and value.file == module.__file__]
+    return [
+        value for value in vars(module).values() if isinstance(value, WorkflowFlow) and value.file == module.__file__
+    ]
 
 
 def _source_of(function: Function) -> tuple[str, str]:

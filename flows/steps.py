@@ -1,8 +1,8 @@
 """How a step runs: known results are not made twice, every attempt is timed and retried, every outcome is recorded.
 
-One runner serves YAML and Python. A YAML step brings its plan (id, retry, timeout); an action that Python code calls has
-the action's name as its id, numbered from the second call on, so a run that starts again after a crash finds the results
-of the steps that had finished.
+One runner serves YAML and Python. A YAML step brings its plan (id, retry, timeout); an action that Python code calls
+has the action's name as its id, numbered from the second call on, so a run that starts again after a crash finds the
+results of the steps that had finished.
 """
 
 from __future__ import annotations

@@ -29,8 +29,12 @@ async def prefect() -> AsyncIterator[PrefectClient]:
     """A client of the platform's Prefect. Raises ConfigurationError when none answers."""
     url = PREFECT_API_URL.value()
     if not url:
-        raise ConfigurationError("no Prefect server is known: start the platform with `ipaas up`, or set PREFECT_API_URL")
+        raise ConfigurationError(
+            "no Prefect server is known: start the platform with `ipaas up`, or set PREFECT_API_URL"
+        )
     async with get_client() as client:
         if error := await client.api_healthcheck():
-            raise ConfigurationError(f"Prefect's API at {url} does not answer ({type(error).__name__}): is `ipaas up` running?")
+            raise ConfigurationError(
+                f"Prefect's API at {url} does not answer ({type(error).__name__}): is `ipaas up` running?"
+            )
         yield client

@@ -33,7 +33,7 @@ TICK_SECONDS = 1.0
 """How often it looks for executions that another process accepted (the command line, another gateway)."""
 MAX_BACKOFF_SECONDS = 15.0
 SHOWN_BYTES = 64 * 1024
-"""An event up to this size is shown whole among the flow run's parameters; the worker reads it from the history anyway."""
+"""An event up to this size is shown whole as the flow run's parameter; the worker reads it from the history anyway."""
 
 
 class Dispatcher:
@@ -165,5 +165,3 @@ def shown_event(event: dict[str, Any]) -> dict[str, Any]:
         shown = {"id": event.get("id"), "received_at": event.get("received_at")}
         return {**shown, "body": "not shown here: it has a key that Prefect would act on; see the execution's event"}
     return event
-
-

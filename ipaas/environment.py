@@ -61,7 +61,9 @@ def use_running_platform(settings: Settings) -> None:
 def client_environment(settings: Settings, addresses: Addresses) -> dict[str, str]:
     """The environment for the gateway and the worker of `ipaas up`."""
     defaults = PREFECT_DEFAULTS | {"PREFECT_HOME": str(settings.home / "prefect")}
-    return defaults | os.environ | {"PREFECT_API_URL": addresses.prefect_api, "IPAAS_PREFECT_UI_URL": addresses.prefect_ui}
+    return (
+        defaults | os.environ | {"PREFECT_API_URL": addresses.prefect_api, "IPAAS_PREFECT_UI_URL": addresses.prefect_ui}
+    )
 
 
 def server_environment(settings: Settings, *, host: str, port: int) -> dict[str, str]:

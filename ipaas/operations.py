@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
@@ -49,7 +51,7 @@ async def _cancel_flow_run(
     """The noted request is honoured when the run begins, so a Prefect that is away now loses nothing."""
     message = cancellation(by, reason)["message"]
     try:
-        result = await client.set_flow_run_state(UUID(execution.flow_run_id), Cancelling(message=message))
+        result: OrchestrationResult[Any] = await client.set_flow_run_state(UUID(execution.flow_run_id), Cancelling(message=message))
     except (httpx.HTTPError, ObjectNotFound, OSError):
         return
     if result.state and result.state.is_cancelled():  # it had not begun

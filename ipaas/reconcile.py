@@ -124,7 +124,9 @@ class Reconciler:
             logger.info("execution %s: its process %s is gone, it is run again", execution.id, execution.owner)
         if state.type is not StateType.CRASHED:
             # Orchestrated, not forced: this gives the run's concurrency slot back.
-            crashed = Crashed(message="The process that ran it is gone; it is run again after its last finished step.")
+            crashed: State = Crashed(
+                message="The process that ran it is gone; it is run again after its last finished step."
+            )
             await self._client.set_flow_run_state(flow_run.id, crashed)
         await self._client.set_flow_run_state(flow_run.id, Scheduled(message="Run again after a crash."))
 
@@ -136,7 +138,7 @@ class Reconciler:
         return lease_over or not _alive(execution.owner) or execution.owner == self._runtime.owner
 
     async def _of_dead_neighbours(self) -> list[Execution]:
-        """Running executions of processes of this host that are gone: known at once, without waiting for their leases."""
+        """Running executions of this host's processes that are gone: known at once, whatever their leases say."""
         mine = await self._store.owned(f"{socket.gethostname()}/")
         return [execution for execution in mine if not _alive(execution.owner)]
 

@@ -65,7 +65,9 @@ class Part:
                                 return
                         await asyncio.sleep(0.1)
         if self.process.returncode is not None:
-            raise ConfigurationError(f"the {self.name} ended with exit code {self.process.returncode}; see its lines above")
+            raise ConfigurationError(
+                f"the {self.name} ended with exit code {self.process.returncode}; see its lines above"
+            )
         raise ConfigurationError(f"the {self.name} did not answer at {self.health} within {START_SECONDS:g} s")
 
     async def stop(self) -> None:
@@ -99,7 +101,10 @@ class Platform:
             f"{prefect}/api/health",
         )
         self.gateway = Part(
-            "gateway", [*ipaas, "gateway", "--host", host, "--port", str(port)], client, f"http://{shown}:{port}/healthz"
+            "gateway",
+            [*ipaas, "gateway", "--host", host, "--port", str(port)],
+            client,
+            f"http://{shown}:{port}/healthz",
         )
         self.worker = Part("worker", [*ipaas, "worker"], client)
         self._watches: list[asyncio.Task[None]] = []

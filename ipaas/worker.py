@@ -1,8 +1,8 @@
 """The worker: a Prefect worker type, `ipaas`, that runs compiled workflows in its own warm process.
 
-Prefect's base class does what every worker does (the work pool, heartbeats, polling). This one is told of scheduled runs
-the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its limit before
-it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
+Prefect's base class does what every worker does (the work pool, heartbeats, polling). This one is told of scheduled
+runs the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its limit
+before it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.states import Scheduled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from blocks.errors import IpaasError, StorageUnavailable
@@ -161,7 +160,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                         await self._on_event(event.event, event.resource.id)
             except (OSError, TimeoutError, ValueError, RuntimeError, StorageUnavailable) as error:
                 logger.warning("lost Prefect's event stream, polling until it is back: %s", error)
-            except Exception:  # noqa: BLE001 - whatever ends the stream, the worker goes on by polling
+            except Exception:
                 logger.warning("lost Prefect's event stream, polling until it is back", exc_info=True)
             await asyncio.sleep(1)
 
@@ -222,8 +221,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 self._poke.set()
 
     async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
-        """A run that could not be run here: failed for good when trying again can't help, else put right once Prefect answers."""
-        retriable = error.retriable if isinstance(error, IpaasError) else not isinstance(error, (SyntaxError, ImportError))
+        """A run that could not be run: failed for good when trying again can't help, else put right when Prefect answers."""
+        retriable = (
+            error.retriable if isinstance(error, IpaasError) else not isinstance(error, (SyntaxError, ImportError))
+        )
         if retriable:
             await asyncio.sleep(1)
             await self._settle(str(flow_run.id))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -75,7 +75,9 @@ def parse_text(source: str) -> list[nodes.Expr]:
         raise Refused(_syntax(error)) from None
     except (ValueError, RecursionError):
         raise Refused("the expression is nested too deeply or holds a number that is too long") from None
-    return [part for output in body if isinstance(output, nodes.Output) for part in output.nodes]
+    parts = [part for output in body if isinstance(output, nodes.Output) for part in output.nodes]
+    _check_depth(parts)
+    return parts
 
 
 def parse_expression(source: str) -> nodes.Expr:
@@ -96,12 +98,20 @@ def parse_expression(source: str) -> nodes.Expr:
         raise Refused(_syntax(error)) from None
     except (ValueError, RecursionError):
         raise Refused("the expression is nested too deeply or holds a number that is too long") from None
+    _check_depth([tree])
     return tree
 
 
 def _check_length(source: str) -> None:
     if len(source) > MAX_SOURCE:
         raise Refused(f"longer than {MAX_SOURCE} characters")
+
+
+def _check_depth(level: Sequence[nodes.Node]) -> None:
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in node.iter_child_nodes()]
+    if level:
+        raise Refused(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _syntax(error: TemplateSyntaxError) -> str:
@@ -126,7 +136,6 @@ class Compiler:
     def __init__(self, names: Collection[str] | None) -> None:
         self.names = names
         self.references: set[str] = set()
-        self._depth = 0
 
     def present(self, node: nodes.Node) -> Evaluate:
         """Compiles `node`; evaluating it raises `Refused` where the value is missing."""
@@ -140,12 +149,7 @@ class Compiler:
         compile_node = _NODES.get(type(node))
         if compile_node is None:
             raise Refused(f"{_REFUSED.get(type(node), type(node).__name__)} is not available in expressions")
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Refused(f"nested deeper than {MAX_DEPTH} levels")
-        evaluate = compile_node(self, node)
-        self._depth -= 1
-        return _counted(evaluate)
+        return _counted(compile_node(self, node))
 
     def joined(self, parts: list[nodes.Expr]) -> Evaluate:
         """Compiles parts to one text."""

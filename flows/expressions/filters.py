@@ -220,7 +220,10 @@ def _extreme(choose: Callable[..., Any], name: str) -> Filter:
 def _unique(work: Work, value: Any, attribute: str | int | None = None) -> list[Any]:
     items = _list(value, "unique", work)
     keys = [json.dumps(plain(present(attribute_of(item, attribute)), work), sort_keys=True) for item in items]
-    return list(dict(zip(reversed(keys), reversed(items), strict=True)).values())[::-1]
+    first: dict[str, Any] = {}
+    for key, item in zip(keys, items, strict=True):
+        first.setdefault(key, item)
+    return list(first.values())
 
 
 def _join(work: Work, value: Any, separator: str = "", attribute: str | int | None = None) -> str:

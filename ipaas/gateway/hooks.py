@@ -18,7 +18,8 @@ from connectors.webhooks import Scheme, accepted_secrets, build_scheme, credenti
 from flows.definition import Declaration, Respond, Webhook
 from flows.expressions import Expression, compile_value
 from flows.history import HistoryStore, Workflow
-from flows.plan import ANSWER_NAMES, VARS_NAMES, compile_dedupe
+from flows.order import ANSWER_NAMES, VARS_NAMES
+from flows.plan import compile_dedupe
 from flows.yaml_source import load_workflow
 
 logger = logging.getLogger("ipaas.gateway")

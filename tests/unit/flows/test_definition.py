@@ -71,7 +71,9 @@ def test_a_retry_may_have_no_delay() -> None:
 
 
 def test_a_retry() -> None:
-    retry = a_step(retry={"attempts": 5, "delay": "2s", "backoff": "linear", "max_delay": "1m", "on": [429, "5xx"]}).retry
+    retry = a_step(
+        retry={"attempts": 5, "delay": "2s", "backoff": "linear", "max_delay": "1m", "on": [429, "5xx"]}
+    ).retry
     assert (retry.attempts, retry.delay, retry.backoff, retry.max_delay) == (5, 2, "linear", 60)
     assert retry.on == (429, "5xx")
 
@@ -171,9 +173,10 @@ def test_a_whole_declaration_goes_through_plain_data_and_back() -> None:
 
 def test_triggers_made_in_python_are_the_same() -> None:
     made = (Webhook(auth="none"), Schedule(every="10m"))
-    assert a_workflow(triggers=list(made)).triggers == a_workflow(
-        triggers=[{"webhook": {"auth": "none"}}, {"schedule": {"every": "10m"}}]
-    ).triggers
+    assert (
+        a_workflow(triggers=list(made)).triggers
+        == a_workflow(triggers=[{"webhook": {"auth": "none"}}, {"schedule": {"every": "10m"}}]).triggers
+    )
 
 
 def test_an_answer_of_ones_own_needs_a_finished_execution() -> None:

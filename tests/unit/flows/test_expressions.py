@@ -58,7 +58,11 @@ def test_exactly_one_expression_keeps_the_values_type(key) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -230,7 +234,7 @@ def test_a_condition_is_a_bare_expression(condition, truth) -> None:
 
 
 def test_a_bare_expression_has_no_braces() -> None:
-    with pytest.raises(ExpressionError, match="leave out the {{ }}"):
+    with pytest.raises(ExpressionError, match=r"leave out the \{\{ \}\}"):
         compile_condition("{{ event.body.amount }}")
 
 

@@ -187,9 +187,55 @@ def test_only_json_comes_out(value) -> None:
 
 
 words = st.sampled_from(
-    [*FILTERS, *TESTS, *METHOD_NAMES, "event", "event.body", "event.body.a", "event.body.list", "steps.x", "now", "vars"]
-    + ["|", "|", ".", "(", ")", "[", "]", "is", "not", "and", "or", "in", "if", "else", "~", "+", "-", "*", "/", "%", ","]
-    + ["1", "0", "-1", "'a'", "''", "none", "true", "{", "}", ":", "**", "==", "<", "__class__", "attribute=", "'a.b'"]
+    [
+        *FILTERS,
+        *TESTS,
+        *METHOD_NAMES,
+        "event",
+        "event.body",
+        "event.body.a",
+        "event.body.list",
+        "steps.x",
+        "now",
+        "vars",
+        "|",
+        "|",
+        ".",
+        "(",
+        ")",
+        "[",
+        "]",
+        "is",
+        "not",
+        "and",
+        "or",
+        "in",
+        "if",
+        "else",
+        "~",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        ",",
+        "1",
+        "0",
+        "-1",
+        "'a'",
+        "''",
+        "none",
+        "true",
+        "{",
+        "}",
+        ":",
+        "**",
+        "==",
+        "<",
+        "__class__",
+        "attribute=",
+        "'a.b'",
+    ]
 )
 
 
