@@ -70,7 +70,9 @@ class DiscordCredential(Credential):
     _description = "A Discord channel's webhook: https://discord.com/developers/docs/resources/webhook"
 
     webhook_url: SecretStr = Field(
-        title="Webhook URL", description="The webhook's whole URL: whoever has it can post to the channel."
+        title="Webhook URL",
+        description="The webhook's whole URL: whoever has it can post to the channel.",
+        examples=["https://discord.com/api/webhooks/1234567890/the-webhooks-token"],
     )
 
 

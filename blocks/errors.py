@@ -12,6 +12,7 @@ IpaasError
 │   └── CircuitOpen           the other system failed too often in a row; nothing was sent
 ├── VerificationFailed        an inbound delivery is unsigned, forged, stale or malformed
 ├── StorageUnavailable        the history's database does not answer
+├── TooLarge                  an output is larger than what is kept
 └── NotFound                  the named thing does not exist
 
 `code` is stable and machine-readable, `retriable` says whether trying again can help, and the message is for the person
@@ -121,6 +122,10 @@ class VerificationFailed(IpaasError):
 class StorageUnavailable(IpaasError):
     code = "storage"
     retriable = True
+
+
+class TooLarge(IpaasError):
+    code = "too_large"
 
 
 class NotFound(IpaasError):

@@ -59,6 +59,13 @@ async def post_message(
         raise RemoteError(f"Discord answered without {error}", status=answer.status) from None
 
 
+async def check_credential(name: str) -> str:
+    """Which webhook it is: https://discord.com/developers/docs/resources/webhook#get-webhook-with-token"""
+    answer = await request("GET", await _webhook_url(name), credential=name)
+    body = answer.json_object()
+    return f"Discord knows the webhook: {body.get('name')} of channel {body.get('channel_id')}"
+
+
 async def _webhook_url(name: str) -> str:
     url = urlsplit((await opened(name, DiscordCredential)).reveal("webhook_url").strip())
     if url.scheme not in {"http", "https"} or not url.hostname or "/webhooks/" not in url.path:

@@ -66,3 +66,9 @@ async def current_weather(*, city: str, units: Units = "metric", credential: str
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         message = f"OpenWeather answered in an unknown form: {type(error).__name__} {error}"
         raise RemoteError(message, status=answer.status) from None
+
+
+async def check_credential(name: str) -> str:
+    """Whether the key works, by asking for the weather: https://openweathermap.org/current"""
+    weather = await current_weather(city="London", credential=name)
+    return f"OpenWeather takes the key: {weather['description']} in {weather['city']}"

@@ -89,6 +89,22 @@ async def post_message(
         raise RemoteError(f"Slack answered without {error}", status=answer.status) from None
 
 
+async def check_credential(name: str) -> str:
+    """Whose token it is: https://docs.slack.dev/reference/methods/auth.test"""
+    token = (await opened(name, SlackCredential)).reveal("token")
+    services = current_call.get().services
+    answer = await request(
+        "POST",
+        f"{services.base_url('slack', API)}/api/auth.test",
+        auth={"Authorization": f"Bearer {token}"},
+        credential=name,
+    )
+    body = answer.json_object()
+    if body.get("ok") is not True:
+        raise _refusal(body, answer.status, retry_after_seconds(answer.headers, services.clock.now()))
+    return f"Slack knows the token: {body.get('user')} in {body.get('team')}"
+
+
 def _refusal(body: dict[str, Any], status: int, retry_after: float | None) -> RemoteError:
     word = str(body.get("error", "unknown_error"))
     message = f"Slack refused: {word}"

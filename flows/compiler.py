@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from prefect import Flow, State
@@ -10,7 +10,7 @@ from prefect import Flow, State
 from flows.definition import Declaration, content_hash
 from flows.engine import ReadyStep, invoke_directly, make_ready, run_workflow
 from flows.event import Event
-from flows.execution import run_execution
+from flows.execution import Body, run_execution
 from flows.history import Execution, WorkflowVersion
 from flows.prefect_internals import current_flow_run
 from flows.runtime import current_runtime
@@ -18,11 +18,17 @@ from flows.steps import RecordedSteps
 from flows.yaml_source import load_workflow
 
 
+PREFECT_GRACE_SECONDS = 5.0
+"""How long after the execution's own timeout Prefect stops the flow, should it still run."""
+
+
 class WorkflowFlow(Flow[..., Any]):
     """A Prefect flow made of a workflow, which knows what it was made of. Made by `make_flow`."""
 
     declaration: Declaration
     published: WorkflowVersion
+    body: Body
+    """What the flow runs as a recorded execution; `ipaas run --local` runs the same without Prefect."""
 
     @property
     def file(self) -> str:
@@ -30,7 +36,7 @@ class WorkflowFlow(Flow[..., Any]):
 
     def with_options(self, **options: Any) -> WorkflowFlow:
         changed = cast(WorkflowFlow, super().with_options(**options))
-        changed.declaration, changed.published = self.declaration, self.published
+        changed.declaration, changed.published, changed.body = self.declaration, self.published, self.body
         return changed
 
 
@@ -64,7 +70,7 @@ def compile_version(version: WorkflowVersion) -> WorkflowFlow:
 def make_flow(
     declaration: Declaration,
     version: WorkflowVersion,
-    body: Callable[[Event, Execution, RecordedSteps], Awaitable[Any]],
+    body: Body,
 ) -> WorkflowFlow:
     """A flow that runs `body` as a recorded execution. Its one parameter is the event."""
 
@@ -78,11 +84,11 @@ def make_flow(
         name=declaration.name,
         version=version.version,
         description=declaration.description or None,
-        timeout_seconds=declaration.timeout,
+        timeout_seconds=declaration.timeout + PREFECT_GRACE_SECONDS,
         validate_parameters=False,  # the event is checked by us: what a sender may send is not for Prefect to interpret
         persist_result=False,
     )
-    flow.declaration, flow.published = declaration, version
+    flow.declaration, flow.published, flow.body = declaration, version, body
     return flow
 
 

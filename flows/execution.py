@@ -42,12 +42,12 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
 
     Args:
         version: the workflow that runs.
-        timeout: seconds; Prefect stops the flow then, this only tells a timeout from other cancellations.
+        timeout: seconds; the execution ends as timed out then, in Prefect and outside of it alike.
         event: the flow run's parameter; the stored event wins over it.
         body: the workflow itself.
 
     Returns:
-        The workflow's output, or a Prefect state when the execution was cancelled or had ended before.
+        The workflow's output, or a Prefect state when the execution was cancelled, timed out or had ended before.
     """
     async with current_runtime() as runtime:
         flow_run = current_flow_run()
@@ -70,27 +70,29 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
 async def _run(runtime: Runtime, execution: Execution, timeout: float, body: Body) -> Any:
     running = RunningExecution(execution.id, execution.flow_run_id)
     runtime.running[execution.id] = running
-    started = asyncio.get_running_loop().time()
     steps = RecordedSteps(runtime, execution)
     runner = current_runner.set(steps)
+    limit = asyncio.timeout(timeout)
     try:
         event = Event.model_validate(execution.event)
-        running.task = asyncio.ensure_future(body(event, execution, steps))
-        output = runtime.services.masker.mask_json(await running.task)
+        async with limit:
+            running.task = asyncio.ensure_future(body(event, execution, steps))
+            output = await running.task
+        output = runtime.services.masker.mask_json(output)
         await _finish(runtime, execution, Status.SUCCEEDED, output=output)
         return output
     except asyncio.CancelledError:
-        elapsed = asyncio.get_running_loop().time() - started
         with anyio.CancelScope(shield=True):
             if running.stop == "cancel":
                 return await _cancelled(runtime, execution, running.cancelled_by)
             if running.stop == "hand back":
                 await runtime.store.requeue(execution.id, owner=runtime.owner)
-            elif elapsed >= timeout:
-                message = f"the execution took longer than its timeout of {timeout:g} s"
-                await _finish(runtime, execution, Status.TIMED_OUT, error={"code": "timeout", "message": message})
         raise
     except Exception as error:
+        if isinstance(error, TimeoutError) and limit.expired():
+            message = f"the execution took longer than its timeout of {timeout:g} s"
+            await _finish(runtime, execution, Status.TIMED_OUT, error={"code": "timeout", "message": message})
+            return Failed(message=message, name="TimedOut")
         document = error_document(error) | {"step": getattr(error, "step_id", None)}
         await _finish(runtime, execution, Status.FAILED, error=runtime.services.masker.mask_json(document))
         raise

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from uuid import UUID
 
-from prefect import Flow, State
+import httpx
+from prefect import Flow, State, flow_engine, results
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateDetails
 from prefect.context import AsyncClientContext, FlowRunContext
-from prefect.flow_engine import run_flow_async
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 BULK_LIMIT = 100
 """How many runs `create_flow_run/bulk` takes at once (`prefect/server/api/deployments.py`, BULK_CREATE_LIMIT)."""
+
+
+LEASE_SECONDS = 300.0
+"""How long a slot of a deployment's limit is held without renewal (`core_policy.py`, SecureFlowConcurrencySlots)."""
 
 
 async def create_flow_runs(
@@ -59,17 +64,53 @@ async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
     return state.is_pending()
 
 
+class WarmEngine:
+    """What a process that runs many flow runs keeps for all of them: the slots' leases, and signs of life."""
+
+    def __init__(self) -> None:
+        self._leases: set[UUID] = set()
+
+    @asynccontextmanager
+    async def hold_lease(self, lease_id: UUID, *_: Any, **__: Any) -> AsyncIterator[None]:
+        """Stands in for the engine's `amaintain_concurrency_lease`."""
+        self._leases.add(lease_id)
+        try:
+            yield
+        finally:
+            self._leases.discard(lease_id)
+
+    async def renew_leases(self, client: PrefectClient) -> None:
+        """Keeps the concurrency slots of the runs in flight; to be called well within LEASE_SECONDS.
+
+        A lease that Prefect does not know any more is let go: the run goes on, as its slot was given back already.
+        """
+        for lease_id in list(self._leases):
+            try:
+                await client.renew_concurrency_lease(lease_id, LEASE_SECONDS)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code not in (404, 410):
+                    raise
+                self._leases.discard(lease_id)
+
+
 @asynccontextmanager
-async def warm_engine() -> AsyncIterator[None]:
+async def warm_engine() -> AsyncIterator[WarmEngine]:
     """What a process that runs many flow runs enters once.
 
     Relies on: one outer client context being shared by every run inside it; no heartbeat thread per run while the
-    frequency is unset (an environment variable can't unset it).
+    frequency is unset (an environment variable can't unset it); `flow_engine` looking up `amaintain_concurrency_lease`
+    in its own module. Prefect's starts a thread for each run, and cancels the run when Prefect's server is away for a
+    while; ours are renewed from one place, and outlive a restart of the server. And `results` looking up
+    `_read_server_default_result_storage_block_id`, which opens a client and blocks the event loop in every run, to learn
+    where results are kept that our flows don't keep.
     """
+    engine = WarmEngine()
     async with AsyncExitStack() as stack:
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        stack.enter_context(mock.patch.object(flow_engine, "amaintain_concurrency_lease", engine.hold_lease))
+        stack.enter_context(mock.patch.object(results, "_read_server_default_result_storage_block_id", lambda: None))
         await stack.enter_async_context(AsyncClientContext())
-        yield
+        yield engine
 
 
 async def run_flow(flow: Flow[..., Any], flow_run: FlowRun) -> State[Any]:
@@ -79,7 +120,7 @@ async def run_flow(flow: Flow[..., Any], flow_run: FlowRun) -> State[Any]:
     deployment from it only keeps it from starting a thread with a websocket of its own to watch for "Suspend".
     """
     hidden = flow_run.model_copy(update={"deployment_id": None})
-    state = await run_flow_async(flow, flow_run=hidden, parameters=flow_run.parameters, return_type="state")
+    state = await flow_engine.run_flow_async(flow, flow_run=hidden, parameters=flow_run.parameters, return_type="state")
     assert isinstance(state, State)  # noqa: S101 - what `return_type` asks for
     return state
 

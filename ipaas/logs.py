@@ -1,13 +1,17 @@
-"""Logs: text on a terminal, else JSON lines; secrets masked in both."""
+"""Logs: text on a terminal, else JSON lines with the ids of what they are about; secrets masked in both."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
-from blocks.masking import MaskingFilter, process_masker
+from blocks.log_fields import current_log_fields
+from blocks.masking import Masker, MaskingFilter, process_masker
 from blocks.settings import Settings
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -24,18 +28,49 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
+        if record.exc_info or record.exc_text:
+            document["exception"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]  # one is set
         return json.dumps(document, default=str, ensure_ascii=False)
+
+
+class FieldsFilter(logging.Filter):
+    """Gives a record the `log_fields` it was logged within. Put it on handlers, before the masking."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in current_log_fields().items():
+            record.__dict__.setdefault(name, value)
+        return True
+
+
+class Seldom:
+    """Warnings that a sender can cause at will: at most one a second is written, with how many were left out."""
+
+    def __init__(self, logger: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:
+        self._logger, self._now = logger, now
+        self._next, self._left_out = float("-inf"), 0
+
+    def warning(self, message: str, *args: object) -> None:
+        if self._now() < self._next:
+            self._left_out += 1
+            return
+        if self._left_out:
+            message, args = f"{message} (and %d more like this since the last line)", (*args, self._left_out)
+        self._logger.warning(message, *args)
+        self._next, self._left_out = self._now() + 1, 0
+
+
+def log_handler(stream: TextIO, *, as_text: bool, masker: Masker = process_masker) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if as_text else JsonLines())
+    handler.addFilter(FieldsFilter())
+    handler.addFilter(MaskingFilter(masker))
+    return handler
 
 
 def set_up_logging(settings: Settings) -> None:
     """Sends all logs to standard error, in the format the settings ask for."""
     as_text = settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if as_text else JsonLines())
-    handler.addFilter(MaskingFilter(process_masker))
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [log_handler(sys.stderr, as_text=as_text)]
     root.setLevel(logging.WARNING)
     logging.getLogger("ipaas").setLevel(logging.INFO)

@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
@@ -13,6 +15,8 @@ from prefect.states import Cancelling
 
 from blocks.clock import Clock
 from blocks.errors import IpaasError, NotFound
+from flows.definition import Declaration
+from flows.event import Event
 from flows.execution import cancellation
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.ids import new_id
@@ -22,6 +26,45 @@ class Conflict(IpaasError):
     """What was asked for does not fit the thing's present state."""
 
     code = "conflict"
+
+
+class UnfitEvent(IpaasError):
+    """The event's body does not fit the workflow's `input`."""
+
+    code = "unfit_event"
+
+
+async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) -> str:
+    """Starts the current version of a workflow for this event, active or not; the execution's id.
+
+    Raises:
+        NotFound: there is no such workflow.
+        UnfitEvent: the body does not fit the workflow's `input`.
+    """
+    known = await store.workflow(workflow)
+    if known is None:
+        raise NotFound(f"no workflow {workflow}")
+    declaration = Declaration.model_validate(known.current.declaration)
+    check_input(declaration, event)
+    new = NewExecution(
+        id=new_id(),
+        workflow=workflow,
+        version=known.current.version,
+        trigger=Trigger.MANUAL,
+        event=event.document(),
+        accepted_at=clock.now(),
+    )
+    await store.accept([new])
+    return new.id
+
+
+def check_input(declaration: Declaration, event: Event) -> None:
+    """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
+    if declaration.input is None:
+        return
+    error = best_match(Draft202012Validator(dict(declaration.input)).iter_errors(event.body))
+    if error is not None:
+        raise UnfitEvent(f"the body does not fit the workflow's input: {error.json_path}: {error.message}")
 
 
 async def cancel(

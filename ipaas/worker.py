@@ -17,7 +17,9 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.schemas.objects import FlowRun
+from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, ObjectNotFound
@@ -26,7 +28,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from blocks.errors import IpaasError, StorageUnavailable
 from blocks.settings import Settings
 from flows.deployment import WORK_POOL_TYPE
-from flows.prefect_internals import run_flow, take_flow_run, warm_engine
+from flows.prefect_internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.published import FlowLoader
 from flows.runtime import Runtime, use_runtime
 from ipaas.reconcile import Reconciler
@@ -34,6 +36,8 @@ from ipaas.reconcile import Reconciler
 logger = logging.getLogger("ipaas.worker")
 
 DEFAULT_LIMIT = 10
+PAGE = 200
+"""How many scheduled runs Prefect gives at once (`PREFECT_API_DEFAULT_LIMIT`)."""
 DRAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 15.0
 LIMIT_AGE = timedelta(seconds=30)
@@ -59,6 +63,8 @@ class Lane:
         self.limit, self.limit_read = DEFAULT_LIMIT, datetime.min.replace(tzinfo=UTC)
         self.running: set[UUID] = set()
         self.waiting: OrderedDict[UUID, FlowRun] = OrderedDict()
+        self.has_more = False
+        """Prefect has further runs, which are fetched once those that wait here have begun."""
 
     @property
     def has_room(self) -> bool:
@@ -86,12 +92,12 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._stack = contextlib.AsyncExitStack()
         self.runtime = await self._stack.enter_async_context(Runtime.open(Settings()))
         self._stack.enter_context(use_runtime(self.runtime))
-        await self._stack.enter_async_context(warm_engine())
+        self._engine = await self._stack.enter_async_context(warm_engine())
         self._loader = FlowLoader(self.runtime.store)
         await super().setup()
         self._reconciler = Reconciler(self.client, self.runtime)
         self._runs = await self._stack.enter_async_context(anyio.create_task_group())
-        for service in (self._listen, self._react, self._reconcile):
+        for service in (self._listen, self._react, self._reconcile, self._renew_leases):
             self._runs.start_soon(service)
 
     async def teardown(self, *exc_info: Any) -> None:
@@ -121,16 +127,23 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         except ObjectNotFound:
             return []  # the pool is created at the next heartbeat
         runs = [response.flow_run for response in responses]
-        if roomy := [deployment for deployment, lane in self._lanes.items() if lane.has_room and not lane.waiting]:
-            # One workflow's long queue must not hide another's runs behind the first page.
-            with contextlib.suppress(ObjectNotFound):
-                runs += await self.client.get_scheduled_flow_runs_for_deployments(roomy, scheduled_before=due_by)
+        if len(runs) >= PAGE:
+            runs += await self._behind_the_first_page(due_by)
         for run in runs:
             if run.deployment_id:
                 lane = self._lanes[run.deployment_id]
                 if run.id not in lane.running:
                     lane.waiting[run.id] = run
         return [run for lane in list(self._lanes.values()) for run in self._start_waiting(lane)]
+
+    async def _behind_the_first_page(self, due_by: datetime) -> list[FlowRun]:
+        """Runs of deployments that have room: one workflow's long queue must not hide another's."""
+        roomy = [deployment for deployment, lane in self._lanes.items() if not lane.waiting]
+        for lane in self._lanes.values():
+            lane.has_more = True
+        if not roomy:
+            return []
+        return await self.client.get_scheduled_flow_runs_for_deployments(roomy, scheduled_before=due_by)
 
     def _start_waiting(self, lane: Lane) -> list[FlowRun]:
         started = []
@@ -157,22 +170,32 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 async with get_events_subscriber(filter=runs_of_pool, reconnection_attempts=0) as subscriber:
                     self._poke.set()  # what was scheduled while nobody listened
                     async for event in subscriber:
-                        await self._on_event(event.event, event.resource.id)
+                        self._on_event(event)
             except (OSError, TimeoutError, ValueError, RuntimeError, StorageUnavailable) as error:
                 logger.warning("lost Prefect's event stream, polling until it is back: %s", error)
             except Exception:
                 logger.warning("lost Prefect's event stream, polling until it is back", exc_info=True)
             await asyncio.sleep(1)
 
-    async def _on_event(self, name: str, resource_id: str) -> None:
-        state, flow_run_id = name.removeprefix("prefect.flow-run."), resource_id.removeprefix("prefect.flow-run.")
+    def _on_event(self, event: Event) -> None:
+        state = event.event.removeprefix("prefect.flow-run.")
+        flow_run_id = event.resource.id.removeprefix("prefect.flow-run.")
         if state in ("Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", "Late"):
-            self._poke.set()
+            lane = self._lane_of(event)
+            if lane and lane.waiting:
+                lane.has_more = True
+            else:
+                self._poke.set()
         elif state == "Cancelling":
             if not self.runtime.cancel(flow_run_id=flow_run_id, by="Prefect", reason="asked for in Prefect"):
                 self._runs.start_soon(self._settle, flow_run_id)
         elif state == "Cancelled":
             self._runs.start_soon(self._settle, flow_run_id)
+
+    def _lane_of(self, event: Event) -> Lane | None:
+        prefix = "prefect.deployment."
+        deployments = [related.id for related in event.related if related.id.startswith(prefix)]
+        return self._lanes.get(UUID(deployments[0].removeprefix(prefix))) if deployments else None
 
     async def _react(self) -> None:
         """Fetches when poked; pokes that come while one fetch is under way make one more."""
@@ -184,6 +207,14 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             except Exception as error:  # noqa: BLE001 - Prefect is away: the polling service goes on trying, with backoff
                 logger.warning("could not fetch scheduled runs: %s", error)
                 await asyncio.sleep(1)
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 5)
+            try:
+                await self._engine.renew_leases(self.client)
+            except (httpx.HTTPError, OSError) as error:
+                logger.warning("could not renew the concurrency slots' leases: %s", error)
 
     async def _reconcile(self) -> None:
         while True:
@@ -217,7 +248,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self._give_up(flow_run, error)
         finally:
             lane.running.discard(flow_run.id)
-            if not self._start_waiting(lane) and not self._draining:
+            self._start_waiting(lane)
+            if lane.has_more and not lane.waiting:
+                lane.has_more = False
                 self._poke.set()
 
     async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:

@@ -22,7 +22,7 @@ from jinja2 import nodes
 
 from blocks.errors import ExpressionError
 from flows.expressions.compiler import MAX_SOURCE, Compiler, Evaluate, parse_expression, parse_text, unknown
-from flows.expressions.values import MAX_TEXT, MAX_WORK, Json, Refused, Work, plain
+from flows.expressions.values import MAX_TEXT, MAX_WORK, Json, Placeholder, Refused, Work, plain
 
 __all__ = [
     "MAX_SOURCE",
@@ -30,6 +30,7 @@ __all__ = [
     "MAX_WORK",
     "SCOPE",
     "Expression",
+    "Placeholder",
     "compile_condition",
     "compile_expression",
     "compile_value",

@@ -20,6 +20,7 @@ from flows.expressions.predicates import LOOSE_TESTS, TESTS
 from flows.expressions.values import (
     COMPARE,
     Missing,
+    Placeholder,
     Refused,
     Work,
     arithmetic,
@@ -261,9 +262,12 @@ class Compiler:
         value, arguments = self.present(node.node), [self.present(argument) for argument in node.args]
 
         def evaluate(scope: Mapping[str, Any], work: Work) -> Any:
+            given = value(scope, work)
+            if given.__class__ is Placeholder:
+                return given
             return function(
                 work,
-                value(scope, work),
+                given,
                 *[argument(scope, work) for argument in arguments],
                 **{key: option(scope, work) for key, option in options.items()},
             )

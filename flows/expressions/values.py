@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -58,6 +58,41 @@ class Missing:
         self.problem = problem
 
 
+class Placeholder(str):
+    """What a dry run has in place of a result, because nothing was sent: `<notify.output.ts>`.
+
+    Whatever is looked up in one or made of one is one again, and it compares as true with anything, so that the steps
+    behind a condition are shown too. Python workflows work with it as well, hence the operators.
+    """
+
+    __slots__ = ()
+
+    def _part(self, key: Any) -> Placeholder:
+        name = str.__str__(self)
+        return self if isinstance(key, slice) else Placeholder(f"{name.removesuffix('>')}.{key}>")
+
+    def _compared(self, other: object) -> bool:
+        return True
+
+    def _same(self, *others: object) -> Placeholder:
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._part(0)])
+
+    __getitem__ = get = _part  # type: ignore[assignment]  # not a string's characters
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _compared  # type: ignore[assignment]
+    __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same  # type: ignore[assignment]
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = _same  # type: ignore[assignment]
+    __hash__ = str.__hash__
+
+    def __add__(self, other: object) -> str:
+        return str.__add__(self, other) if isinstance(other, str) else self
+
+    def __radd__(self, other: object) -> str:
+        return str.__add__(other, self) if isinstance(other, str) else self
+
+
 def present(value: Any) -> Any:
     """`value`, unless it is missing.
 
@@ -103,6 +138,8 @@ def lookup(base: Any, key: Any, path: str, base_path: str) -> Any:
                 return base[key]
             return Missing(f"{path} is missing; {base_path} {_keys(base)}")
         raise Refused(f"{base_path} is a mapping; its keys are strings, not {describe(key)}")
+    if kind is Placeholder:
+        return base[key]
     if isinstance(base, (list, tuple, str)):
         if isinstance(key, int) and not isinstance(key, bool):
             if -len(base) <= key < len(base):
@@ -199,9 +236,11 @@ _ARITHMETIC: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 def arithmetic(sign: str, left: Any, right: Any, work: Work) -> Any:
     """Numbers by any sign; strings and lists only by `+`."""
+    if sign == "+" and isinstance(left, str) and isinstance(right, str):
+        return work.text(left + right)
+    if left.__class__ is Placeholder or right.__class__ is Placeholder:
+        return left if left.__class__ is Placeholder else right
     if sign == "+":
-        if isinstance(left, str) and isinstance(right, str):
-            return work.text(left + right)
         if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
             work.spend(len(left) + len(right))
             return [*left, *right]

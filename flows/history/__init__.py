@@ -9,6 +9,7 @@ from flows.history.store import (
     Accepted,
     Execution,
     HistoryStore,
+    Limits,
     NewExecution,
     Page,
     Status,
@@ -22,6 +23,7 @@ __all__ = [
     "Accepted",
     "Execution",
     "HistoryStore",
+    "Limits",
     "MemoryStore",
     "NewExecution",
     "Page",
@@ -35,10 +37,10 @@ __all__ = [
 ]
 
 
-def open_store(url: str, clock: Clock | None = None) -> HistoryStore:
+def open_store(url: str, clock: Clock | None = None, limits: Limits | None = None) -> HistoryStore:
     """The store behind a database URL (`sqlite:///path`, `postgresql://…`), not yet connected: `await store.open()`.
 
     Raises:
         ConfigurationError: the URL is of another database.
     """
-    return SqlStore(url, clock)
+    return SqlStore(url, clock, limits)

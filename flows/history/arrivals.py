@@ -11,11 +11,12 @@ from typing import cast
 from sqlalchemy import Connection, delete, insert
 from uuid_utils import uuid7
 
-from flows.history import reads
+from flows.history import payloads, reads
+from flows.history.database import upsert
 from flows.history.models import deliveries, events, executions, step_executions, to_document
+from flows.history.payloads import Placed
 from flows.history.records import Row, step_row
-from flows.history.store import Accepted, NewExecution, Status
-from flows.history.writes import upsert
+from flows.history.store import Accepted, Limits, NewExecution, Status
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Arrival:
     event: Row
     steps: Sequence[Row]
     delivery: Row | None
+    placed: Placed
 
     @classmethod
-    def of(cls, new: NewExecution) -> Arrival:
-        event = {"id": str(uuid7()), "document": to_document(new.event)}
+    def of(cls, new: NewExecution, limits: Limits) -> Arrival:
+        placed = Placed(new.id, limits.inline_bytes)
+        event = {"id": str(uuid7()), "document": placed.place(to_document(new.event))}
         execution = {
             "id": new.id,
             "workflow": new.workflow,
@@ -48,7 +51,8 @@ class Arrival:
         if new.dedupe_key is not None:
             digest = hashlib.sha256(new.dedupe_key.encode("utf-8", "surrogatepass")).hexdigest()
             delivery = {"key": digest, "execution_id": new.id, "expires_at": new.dedupe_until}
-        return cls(execution, event, [step_row(new.id, step) for step in new.steps], delivery)
+        steps = [step_row(new.id, step, limits, placed.place) for step in new.steps]
+        return cls(execution, event, steps, delivery, placed)
 
     @property
     def id(self) -> str:
@@ -124,4 +128,5 @@ def _insert(connection: Connection, arrivals: Sequence[Arrival]) -> set[str]:
     steps = [step for event_id in by_event if event_id in stored for step in by_event[event_id].steps]
     if steps:
         connection.execute(insert(step_executions), steps)
+    payloads.keep(connection, [by_event[event_id].placed for event_id in by_event if event_id in stored])
     return {by_event[event_id].id for event_id in stored}

@@ -8,13 +8,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from blocks.errors import ConfigurationError, StorageUnavailable
 
@@ -105,6 +107,7 @@ def connect(url: URL, *, connections: int, writes: bool, lock_wait: float = LOCK
         cursor = connection.cursor()
         try:
             cursor.execute(f"PRAGMA busy_timeout = {round(lock_wait * 1000)}")
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for a new file only, before anything else
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # with NORMAL, a power cut may take back the last commits
             cursor.execute("PRAGMA foreign_keys = ON")
@@ -143,6 +146,22 @@ async def transaction(
             if now() >= deadline:
                 raise
         await asyncio.sleep(_TRY_AGAIN_AFTER)
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+    """An INSERT that knows ON CONFLICT; both dialects' take the same calls."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return cast(sqlite.Insert, dialect.insert(table))
+
+
+def give_back(connection: Connection, pages: int) -> bool:
+    """Gives up to that many free pages of a SQLite file back to the disk; whether there are more. See `auto_vacuum`."""
+    if connection.dialect.name != "sqlite":
+        return False
+    driver = connection.connection.driver_connection
+    # The pragma frees a page for each row that is read of it, and it has no columns: SQLAlchemy would read none.
+    await_only(driver.execute_fetchall(f"PRAGMA incremental_vacuum({pages})"))  # type: ignore[union-attr]  # aiosqlite's
+    return bool(connection.exec_driver_sql("PRAGMA freelist_count").scalar())
 
 
 @contextmanager

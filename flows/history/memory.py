@@ -12,11 +12,12 @@ from typing import Any
 from blocks.clock import Clock, SystemClock
 from blocks.errors import NotFound
 from flows.history.models import from_document, to_document
-from flows.history.records import end_of_open_steps, in_order_of_start
+from flows.history.records import end_of_open_steps, in_order_of_start, output_document
 from flows.history.store import (
     Accepted,
     Execution,
     Json,
+    Limits,
     NewExecution,
     Page,
     Status,
@@ -61,8 +62,8 @@ class _Workflow:
 class MemoryStore:
     """`HistoryStore` in dicts. Methods await nothing, so each is atomic within its event loop."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(self, clock: Clock | None = None, limits: Limits | None = None) -> None:
+        self._clock, self._limits = clock or SystemClock(), limits or Limits()
         self._workflows: dict[str, _Workflow] = {}
         self._versions: dict[tuple[str, str], WorkflowVersion] = {}
         self._executions: dict[str, _Kept] = {}
@@ -124,7 +125,9 @@ class MemoryStore:
     # The way in
 
     async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
-        kept = [_keep(one) for one in new]  # first of all: what can't be stored must not store its neighbours
+        kept = [
+            _keep(one, self._limits) for one in new
+        ]  # first of all: what can't be stored must not store its neighbours
         return [self._accept(one, row) for one, row in zip(new, kept, strict=True)]
 
     def _accept(self, new: NewExecution, kept: _Kept) -> Accepted:
@@ -186,7 +189,7 @@ class MemoryStore:
         return kept.whole()
 
     async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        row = _step(step)
+        row = _step(step, self._limits)
         if execution_id not in self._executions:
             raise NotFound(f"there is no execution {execution_id}")
         self._executions[execution_id].steps[step.step_id] = row
@@ -196,7 +199,7 @@ class MemoryStore:
     ) -> bool:
         if not status.is_final:
             raise ValueError(f"{status} is no end")
-        output, error = _stored(output), _stored(error)
+        output, error = from_document(output_document(output, self._limits)), _stored(error)
         kept = self._executions.get(execution_id)
         if kept is None or kept.status.is_final:
             return False
@@ -251,11 +254,15 @@ class MemoryStore:
             kept.change(status=Status.CANCELLED, finished_at=now)
         return kept.light()
 
+    async def cancel_requests(self, execution_ids: Sequence[str]) -> Mapping[str, Json]:
+        known = [self._executions[one].light() for one in execution_ids if one in self._executions]
+        return {execution.id: execution.cancel_requested for execution in known if execution.cancel_requested}
+
     # Reading
 
     async def execution(self, execution_id: str) -> Execution | None:
         kept = self._executions.get(execution_id)
-        return kept.whole() if kept else None
+        return replace(kept.whole(), replayed_by=self._replayed_by(execution_id)) if kept else None
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None:
         found = [kept for kept in self._newest_first() if kept.execution.flow_run_id == flow_run_id]
@@ -275,7 +282,7 @@ class MemoryStore:
         limit: int = 50,
     ) -> Page:
         found = [
-            replace(kept.light(), output=None)
+            replace(kept.light(), output=None, replayed_by=self._replayed_by(kept.execution.id))
             for kept in self._newest_first()
             if (workflow is None or kept.execution.workflow == workflow)
             and (status is None or kept.status is status)
@@ -290,15 +297,28 @@ class MemoryStore:
     # Keeping it small
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        now = self._clock.now()
-        over = [key for key, (_, until) in self._deliveries.items() if until is not None and until <= now]
-        for key in over:
-            del self._deliveries[key]
         ended = ((kept.execution.finished_at, kept.execution.id) for kept in self._executions.values())
         old = sorted((at, execution_id) for at, execution_id in ended if at is not None and at < before)[:limit]
         for _, execution_id in old:
             del self._executions[execution_id]
         return len(old)
+
+    async def end_of_newest(self, count: int) -> datetime | None:
+        ends = sorted(kept.execution.finished_at for kept in self._executions.values() if kept.execution.finished_at)
+        return ends[-count] if len(ends) > count else None
+
+    async def forget_deliveries(self, *, now: datetime, limit: int) -> int:
+        over = [key for key, (_, until) in self._deliveries.items() if until is not None and until <= now][:limit]
+        for key in over:
+            del self._deliveries[key]
+        return len(over)
+
+    async def compact(self) -> bool:
+        return False
+
+    def _replayed_by(self, execution_id: str) -> str | None:
+        replays = [kept.execution.id for kept in self._executions.values() if kept.execution.replay_of == execution_id]
+        return max(replays, default=None)
 
     def _in(self, status: Status) -> list[_Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
@@ -316,17 +336,17 @@ def _stored(value: Json) -> Json:
     return from_document(to_document(value))
 
 
-def _step(step: StepExecution) -> StepExecution:
+def _step(step: StepExecution, limits: Limits) -> StepExecution:
     return replace(
         step,
         started_at=step.started_at and step.started_at.astimezone(UTC),
         finished_at=step.finished_at and step.finished_at.astimezone(UTC),
-        output=_stored(step.output),
+        output=from_document(output_document(step.output, limits)),
         error=_stored(step.error),
     )
 
 
-def _keep(new: NewExecution) -> _Kept:
+def _keep(new: NewExecution, limits: Limits) -> _Kept:
     execution = Execution(
         id=new.id,
         workflow=new.workflow,
@@ -339,6 +359,6 @@ def _keep(new: NewExecution) -> _Kept:
         replay_of=new.replay_of,
         parent_id=new.parent_id,
     )
-    steps = {step.step_id: _step(step) for step in new.steps}
+    steps = {step.step_id: _step(step, limits) for step in new.steps}
     dispatched_at = new.accepted_at if new.flow_run_id else None
     return _Kept(execution, to_document(new.event), steps, dispatched_at=dispatched_at)

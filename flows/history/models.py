@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -110,6 +110,12 @@ class ExecutionRow(_Row, table=True):
         Index(None, "flow_run_id"),
         Index(None, "lease_until"),
         Index(None, "finished_at"),
+        Index(
+            None,
+            "replay_of",
+            sqlite_where=text("replay_of IS NOT NULL"),
+            postgresql_where=text("replay_of IS NOT NULL"),
+        ),
     )
 
     id: str = Field(sa_type=PlainText, primary_key=True)
@@ -165,6 +171,28 @@ class DeliveryRow(_Row, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class PayloadRow(_Row, table=True):
+    """A large document, once for all rows that refer to it."""
+
+    __tablename__ = "payloads"
+
+    hash: str = Field(sa_type=PlainText, primary_key=True)
+    """SHA-256 of the document."""
+    document: str = Field(sa_type=Text)
+
+
+class PayloadUseRow(_Row, table=True):
+    """Which executions refer to a large document: a payload without any is pruned."""
+
+    __tablename__ = "payload_uses"
+    __table_args__ = (Index(None, "hash"),)
+
+    execution_id: str = Field(
+        sa_column=Column(PlainText, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    )
+    hash: str = Field(sa_column=Column(PlainText, ForeignKey("payloads.hash"), primary_key=True))
+
+
 def _table(name: str) -> Table:
     return metadata.tables[name]
 
@@ -175,3 +203,5 @@ events = _table("events")
 executions = _table("executions")
 step_executions = _table("step_executions")
 deliveries = _table("deliveries")
+payloads = _table("payloads")
+payload_uses = _table("payload_uses")

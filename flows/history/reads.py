@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from flows.history import payloads
 from flows.history.models import (
     deliveries,
     events,
@@ -18,11 +19,19 @@ from flows.history.models import (
     workflows,
 )
 from flows.history.records import execution_of, step_of, version_of, workflow_of
-from flows.history.store import Execution, Page, Status, StepExecution, Workflow, WorkflowVersion
+from flows.history.store import Execution, Json, Page, Status, StepExecution, Workflow, WorkflowVersion
 
 FINAL = [status.value for status in Status if status.is_final]
 
 _LISTED = [column for column in executions.c if column.name != "output"]
+_replay = executions.alias("replay")
+_REPLAYED_BY = (
+    select(func.max(_replay.c.id))
+    .where(_replay.c.replay_of == executions.c.id)
+    .correlate(executions)
+    .scalar_subquery()
+    .label("replayed_by")
+)
 _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
     workflows,
     workflow_versions,
@@ -75,14 +84,15 @@ def stale_dispatches(connection: Connection, before: datetime, limit: int) -> li
 
 def execution(connection: Connection, condition: ColumnElement[bool]) -> Execution | None:
     query = (
-        select(executions, events.c.document)
+        select(executions, events.c.document, _REPLAYED_BY)
         .join_from(executions, events, events.c.id == executions.c.event_id)
         .where(condition)
         .order_by(executions.c.id.desc())
     )
-    row = connection.execute(query.limit(1)).mappings().first()
-    if row is None:
+    found = payloads.whole(connection, connection.execute(query.limit(1)).mappings(), "document", "output")
+    if not found:
         return None
+    [row] = found
     return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]))
 
 
@@ -90,12 +100,29 @@ def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
     """In the order of their first save."""
     table = step_executions
     query = select(table).where(table.c.execution_id == execution_id).order_by(table.c.number)
-    return [step_of(row) for row in connection.execute(query).mappings()]
+    return [step_of(row) for row in payloads.whole(connection, connection.execute(query).mappings(), "output")]
 
 
 def finished(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Execution]:
     query = select(executions).where(executions.c.id.in_(execution_ids), executions.c.status.in_(FINAL))
-    return {execution.id: execution for execution in _light(connection, query)}
+    rows = payloads.whole(connection, connection.execute(query).mappings(), "output")
+    return {row["id"]: execution_of(row) for row in rows}
+
+
+def cancel_requests(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Json]:
+    table = executions.c
+    query = select(table.id, table.cancel_requested).where(
+        table.id.in_(execution_ids), table.cancel_requested.is_not(None)
+    )
+    return {execution_id: from_document(request) for execution_id, request in connection.execute(query)}
+
+
+def end_of_newest(connection: Connection, count: int) -> datetime | None:
+    ends = select(executions.c.finished_at).where(executions.c.finished_at.is_not(None))
+    found = (
+        connection.execute(ends.order_by(executions.c.finished_at.desc()).offset(count - 1).limit(2)).scalars().all()
+    )
+    return found[0] if len(found) == 2 else None
 
 
 def page(
@@ -108,7 +135,7 @@ def page(
     limit: int,
 ) -> Page:
     table = executions.c
-    query = select(*_LISTED).order_by(table.id.desc()).limit(limit + 1)
+    query = select(*_LISTED, _REPLAYED_BY).order_by(table.id.desc()).limit(limit + 1)
     if workflow is not None:
         query = query.where(table.workflow == workflow)
     if status is not None:
@@ -123,7 +150,9 @@ def page(
 
 def documents(connection: Connection, event_ids: Sequence[str]) -> dict[str, str]:
     """The events' JSON text by event id."""
-    return _pairs(connection, select(events.c.id, events.c.document).where(events.c.id.in_(event_ids)))
+    query = select(events.c.id, events.c.document).where(events.c.id.in_(event_ids))
+    rows = payloads.whole(connection, connection.execute(query).mappings(), "document")
+    return {row["id"]: row["document"] for row in rows}
 
 
 def holders(connection: Connection, keys: Sequence[str]) -> dict[str, str]:

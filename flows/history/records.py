@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from blocks.errors import TooLarge
 from flows.history.models import from_document, to_document
-from flows.history.store import Execution, Json, Status, StepExecution, Trigger, Workflow, WorkflowVersion
+from flows.history.store import Execution, Json, Limits, Status, StepExecution, Trigger, Workflow, WorkflowVersion
 
 Row = dict[str, Any]
 
@@ -57,7 +58,8 @@ def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ..
     return tuple(step for _, step in sorted(timed, key=lambda pair: pair[0]))
 
 
-def step_row(execution_id: str, step: StepExecution) -> Row:
+def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Callable[[str | None], str | None]) -> Row:
+    """The row of a step. `place` says what stands in it for the output. Raises TooLarge when the output is."""
     return {
         "execution_id": execution_id,
         "step_id": step.step_id,
@@ -66,9 +68,20 @@ def step_row(execution_id: str, step: StepExecution) -> Row:
         "attempts": step.attempts,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
-        "output": document_or_none(step.output),
+        "output": place(output_document(step.output, limits)),
         "error": document_or_none(step.error),
     }
+
+
+def output_document(output: Json, limits: Limits) -> str | None:
+    """Raises TooLarge."""
+    document = document_or_none(output)
+    if document is not None and len(document) > limits.output_bytes:
+        raise TooLarge(
+            f"the output is {len(document)} bytes of JSON, more than the {limits.output_bytes} that are kept"
+            " (IPAAS_MAX_OUTPUT_BYTES): return less of it"
+        )
+    return document
 
 
 def document_or_none(value: Json) -> str | None:

@@ -12,14 +12,16 @@ from sqlalchemy import Connection, func, select
 from blocks.clock import Clock, SystemClock
 from flows.history import migrations, reads, writes
 from flows.history.arrivals import Arrival, Arrivals, accept
-from flows.history.database import LOCK_WAIT, connect, database_url, transaction
+from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
-from flows.history.records import document_or_none, step_row
+from flows.history.payloads import Placed
+from flows.history.records import document_or_none, output_document, step_row
 from flows.history.store import (
     Accepted,
     Execution,
     Json,
+    Limits,
     NewExecution,
     Page,
     Status,
@@ -31,7 +33,7 @@ from flows.history.store import (
 R = TypeVar("R")
 
 _READERS = 4
-_PRUNED_AT_ONCE = 500  # executions in one transaction: others get their turn in between
+_GIVEN_BACK_AT_ONCE = 1_000  # pages of 4 KiB
 
 
 class SqlStore:
@@ -46,9 +48,11 @@ class SqlStore:
         ConfigurationError: the URL is of another database.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, *, lock_wait: float = LOCK_WAIT) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, limits: Limits | None = None, *, lock_wait: float = LOCK_WAIT
+    ) -> None:
         self._url = database_url(url)
-        self._clock = clock or SystemClock()
+        self._clock, self._limits = clock or SystemClock(), limits or Limits()
         self._lock_wait = lock_wait
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
@@ -99,7 +103,7 @@ class SqlStore:
     async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
         if not new:
             return []
-        arrivals = Arrivals(self._clock.now(), [Arrival.of(one) for one in new])
+        arrivals = Arrivals(self._clock.now(), [Arrival.of(one, self._limits) for one in new])
         return await self._group.submit(accept, arrivals)
 
     async def backlog(self) -> Mapping[str, int]:
@@ -134,21 +138,24 @@ class SqlStore:
         )
 
     async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        await self._group.submit(writes.save_steps, step_row(execution_id, step))
+        placed = Placed(execution_id, self._limits.inline_bytes)
+        await self._group.submit(writes.save_steps, (step_row(execution_id, step, self._limits, placed.place), placed))
 
     async def finish(
         self, execution_id: str, status: Status, *, now: datetime, output: Json = None, error: Json = None
     ) -> bool:
         if not status.is_final:
             raise ValueError(f"{status} is no end")
+        placed = Placed(execution_id, self._limits.inline_bytes)
         return await self._write(
             partial(
                 writes.finish,
                 execution_id=execution_id,
                 status=status,
                 now=now,
-                output=document_or_none(output),
+                output=placed.place(output_document(output, self._limits)),
                 error=document_or_none(error),
+                placed=placed,
             )
         )
 
@@ -176,6 +183,9 @@ class SqlStore:
     async def request_cancel(self, execution_id: str, *, by: str, reason: str, now: datetime) -> Execution | None:
         request = {"by": by, "reason": reason}
         return await self._write(partial(writes.request_cancel, execution_id=execution_id, request=request, now=now))
+
+    async def cancel_requests(self, execution_ids: Sequence[str]) -> Mapping[str, Json]:
+        return await self._read(partial(reads.cancel_requests, execution_ids=list(execution_ids)))
 
     # Reading
 
@@ -207,17 +217,16 @@ class SqlStore:
     # Keeping it small
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        now = self._clock.now()
-        while await self._write(partial(writes.forget_deliveries, now=now, limit=_PRUNED_AT_ONCE)) == _PRUNED_AT_ONCE:
-            pass
-        gone = 0
-        while gone < limit:
-            some = min(_PRUNED_AT_ONCE, limit - gone)
-            went = await self._write(partial(writes.prune, before=before, limit=some))
-            gone += went
-            if went < some:
-                break
-        return gone
+        return await self._write(partial(writes.prune, before=before, limit=limit))
+
+    async def end_of_newest(self, count: int) -> datetime | None:
+        return await self._read(partial(reads.end_of_newest, count=count))
+
+    async def forget_deliveries(self, *, now: datetime, limit: int) -> int:
+        return await self._write(partial(writes.forget_deliveries, now=now, limit=limit))
+
+    async def compact(self) -> bool:
+        return await self._write(partial(give_back, pages=_GIVEN_BACK_AT_ONCE))
 
 
 def _each(connection: Connection, changes: Sequence[Callable[[Connection], Any]]) -> list[Any]:

@@ -16,6 +16,16 @@ from typing import Any, Protocol
 Json = Any
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much a history keeps of one document, in bytes of JSON text."""
+
+    inline_bytes: int = 256 * 1024
+    """A larger document is kept aside, once for all that are equal to it."""
+    output_bytes: int = 10 * 1024 * 1024
+    """A larger output, of a step or of an execution, is refused."""
+
+
 class Status(StrEnum):
     """An execution's, and (without the first) a step's."""
 
@@ -139,6 +149,8 @@ class Execution:
     lease_until: datetime | None = None
     cancel_requested: Json = None
     """{by, reason} once someone asked to cancel it."""
+    replayed_by: str | None = None
+    """Its newest replay. Known to `execution` and `executions`."""
     steps: Sequence[StepExecution] = field(default=())
 
 
@@ -228,7 +240,12 @@ class HistoryStore(Protocol):
         ...
 
     async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        """Inserts or replaces the step's row (by execution and step id). Raises NotFound for an unknown execution."""
+        """Inserts or replaces the step's row (by execution and step id).
+
+        Raises:
+            NotFound: the execution is unknown.
+            TooLarge: the step's output is.
+        """
         ...
 
     async def finish(
@@ -237,6 +254,7 @@ class HistoryStore(Protocol):
         """The first end wins: False when it already had one, or is unknown.
 
         Steps still running end as failed or timed_out with such an execution, else as cancelled.
+        Raises TooLarge when the output is.
         """
         ...
 
@@ -274,6 +292,10 @@ class HistoryStore(Protocol):
         """
         ...
 
+    async def cancel_requests(self, execution_ids: Sequence[str]) -> Mapping[str, Json]:
+        """{by, reason} for each of them that someone asked to cancel."""
+        ...
+
     # Reading
 
     async def execution(self, execution_id: str) -> Execution | None:
@@ -301,8 +323,23 @@ class HistoryStore(Protocol):
     # Keeping it small
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        """Deletes at most `limit` executions (events, steps included) that ended before then. How many went.
+        """Deletes at most `limit` executions that ended before then, oldest first. How many went.
 
-        Forgotten dedupe keys go too. A few hundred executions share a transaction, so that others get their turn.
+        Their events and steps go too, and large documents that nothing else refers to.
+        """
+        ...
+
+    async def end_of_newest(self, count: int) -> datetime | None:
+        """When the last of the `count` executions ended that ended most recently; None when there are no more."""
+        ...
+
+    async def forget_deliveries(self, *, now: datetime, limit: int) -> int:
+        """Deletes at most `limit` dedupe keys whose time is over. How many went."""
+        ...
+
+    async def compact(self) -> bool:
+        """Gives some of the space that pruning freed back to the disk. True when there is more to give back.
+
+        PostgreSQL does that by itself.
         """
         ...

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from blocks.errors import NotFound
-from flows.history import reads
+from flows.history import payloads, reads
+from flows.history.database import upsert
 from flows.history.models import (
     deliveries,
     events,
@@ -25,17 +24,12 @@ from flows.history.models import (
     workflow_versions,
     workflows,
 )
+from flows.history.payloads import Placed
 from flows.history.records import Row, document_or_none, end_of_open_steps, execution_of
 from flows.history.store import Execution, Json, Status, WorkflowVersion
 
 _VERSION = [column.name for column in workflow_versions.c]
 _UNFINISHED = [Status.ACCEPTED.value, Status.RUNNING.value]
-
-
-def upsert(connection: Connection, table: Table) -> sqlite.Insert:
-    """An INSERT that knows ON CONFLICT; both dialects' take the same calls."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return cast(sqlite.Insert, dialect.insert(table))
 
 
 # Workflows
@@ -134,7 +128,8 @@ def begin(
     return reads.execution(connection, table.id == execution_id) if begun else None
 
 
-def save_steps(connection: Connection, rows: Sequence[Row]) -> list[None]:
+def save_steps(connection: Connection, saves: Sequence[tuple[Row, Placed]]) -> list[None]:
+    rows = [row for row, _ in saves]
     statement = upsert(connection, step_executions)
     changed = [name for name in rows[0] if name not in ("execution_id", "step_id")]
     statement = statement.on_conflict_do_update(
@@ -144,11 +139,18 @@ def save_steps(connection: Connection, rows: Sequence[Row]) -> list[None]:
         connection.execute(statement, rows)
     except IntegrityError as error:
         raise NotFound(f"there is no execution {rows[0]['execution_id']}") from error
+    payloads.keep(connection, [placed for _, placed in saves])
     return [None] * len(rows)
 
 
 def finish(
-    connection: Connection, execution_id: str, status: Status, now: datetime, output: str | None, error: str | None
+    connection: Connection,
+    execution_id: str,
+    status: Status,
+    now: datetime,
+    output: str | None,
+    error: str | None,
+    placed: Placed,
 ) -> bool:
     table, steps = executions.c, step_executions.c
     statement = update(executions).where(table.id == execution_id, table.status.in_(_UNFINISHED))
@@ -156,6 +158,7 @@ def finish(
     gone = {"owner": None, "lease_until": None, "claimed_until": None}
     if not connection.execute(statement.values(end | gone)).rowcount:
         return False
+    payloads.keep(connection, [placed])
     open_steps = update(step_executions).where(steps.execution_id == execution_id, steps.status == Status.RUNNING)
     connection.execute(open_steps.values(status=end_of_open_steps(status).value, finished_at=now))
     return True
@@ -185,9 +188,11 @@ def undispatch(connection: Connection, execution_id: str) -> None:
 
 def request_cancel(connection: Connection, execution_id: str, request: Json, now: datetime) -> Execution | None:
     this = executions.c.id == execution_id
-    row = connection.execute(select(executions).where(this).with_for_update()).mappings().first()
-    if row is None:
+    found = connection.execute(select(executions).where(this).with_for_update()).mappings()
+    rows = payloads.whole(connection, found, "output")
+    if not rows:
         return None
+    [row] = rows
     values: Row = {}
     if not Status(row["status"]).is_final and row["cancel_requested"] is None:
         values["cancel_requested"] = to_document(request)
@@ -206,8 +211,11 @@ def prune(connection: Connection, before: datetime, limit: int) -> int:
     rows = connection.execute(
         old.order_by(executions.c.finished_at).limit(limit).with_for_update(skip_locked=True)
     ).all()
-    connection.execute(delete(executions).where(executions.c.id.in_([row.id for row in rows])))
+    ids = [row.id for row in rows]
+    large = payloads.used_by(connection, ids)
+    connection.execute(delete(executions).where(executions.c.id.in_(ids)))
     connection.execute(delete(events).where(events.c.id.in_([row.event_id for row in rows])))
+    payloads.drop_unused(connection, large)
     return len(rows)
 
 

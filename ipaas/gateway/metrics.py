@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from blocks.clock import Clock
+from blocks.errors import IpaasError
+from flows.history import HistoryStore
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+REREAD = timedelta(seconds=5)
+"""How old what is read from the history may be: however often /metrics is asked for, the database has its rest."""
 
 
 class Metrics:
@@ -12,6 +20,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
 
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(name, documentation, labels, registry=self.registry)
@@ -19,18 +28,21 @@ class Metrics:
         def gauge(name: str, documentation: str, *labels: str) -> Gauge:
             return Gauge(name, documentation, labels, registry=self.registry)
 
-        self.accepted = counter("ipaas_events_accepted", "Events stored and answered with 202.", "workflow")
-        self.unverified = counter("ipaas_events_unverified", "Deliveries refused with 401.", "workflow", "reason")
+        self.accepted = counter("ipaas_events_accepted", "Events stored.", "workflow")
         self.duplicates = counter("ipaas_events_duplicate", "Deliveries that had been accepted before.", "workflow")
         self.rejected = counter("ipaas_events_rejected", "Requests to /hooks not accepted, by reason.", "reason")
+        self.unverified = counter("ipaas_events_unverified", "Deliveries refused with 401.", "workflow", "reason")
         self.handshakes = counter("ipaas_handshakes", "Handshakes answered.", "workflow")
         self.empty_dedupe = counter("ipaas_dedupe_empty", "Events whose `dedupe` came out empty.", "workflow")
+        self.hung_up = counter("ipaas_senders_hung_up", "Senders that left while waiting for a result.", "workflow")
+        self.connections_refused = counter("ipaas_connections_refused", "Connections ended by the server.", "reason")
         self.dispatched = counter("ipaas_executions_dispatched", "Executions handed to Prefect.")
+        self.storage_up = gauge("ipaas_storage_up", "Whether the history's database answered, 1 or 0.")
         self.backlog = gauge("ipaas_backlog", "Executions accepted and not begun.", "workflow")
         self.oldest = gauge("ipaas_backlog_oldest_seconds", "Age of the oldest execution that is not begun.")
         self.executions = gauge("ipaas_executions", "Executions in the history, by status.", "status")
         self.accept_seconds = Histogram(
-            "ipaas_accept_seconds", "From the request's headers to its answer.", buckets=BUCKETS, registry=self.registry
+            "ipaas_accept_seconds", "From the request's headers to durable.", buckets=BUCKETS, registry=self.registry
         )
         self.dispatch_seconds = Histogram(
             "ipaas_dispatch_seconds", "From accepted to handed to Prefect.", buckets=BUCKETS, registry=self.registry
@@ -38,3 +50,33 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class FromHistory:
+    """The metrics that the history knows: read when asked for, kept for a while."""
+
+    def __init__(self, metrics: Metrics, store: HistoryStore, clock: Clock) -> None:
+        self._metrics, self._store, self._clock = metrics, store, clock
+        self._next: datetime | None = None
+
+    async def refresh(self) -> None:
+        """What can't be read now is left out, rather than told as it once was."""
+        now, metrics = self._clock.now(), self._metrics
+        if self._next and now < self._next:
+            return
+        self._next = now + REREAD
+        try:
+            backlog, counts = await self._store.backlog(), await self._store.counts()
+            oldest = await self._store.oldest_accepted()
+        except IpaasError:
+            backlog, counts, oldest = {}, {}, None
+            metrics.storage_up.set(0)
+        else:
+            metrics.storage_up.set(1)
+        metrics.backlog.clear()
+        metrics.executions.clear()
+        for workflow, waiting in backlog.items():
+            metrics.backlog.labels(workflow).set(waiting)
+        for status, count in counts.items():
+            metrics.executions.labels(status).set(count)
+        metrics.oldest.set((now - oldest).total_seconds() if oldest else 0)

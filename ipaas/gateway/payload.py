@@ -34,9 +34,10 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if len(body) > limit:
                     raise _too_large(limit)
     except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {BODY_SECONDS:g} s", headers={"Connection": "close"}) from None
+        detail = f"the body did not arrive within {BODY_SECONDS:g} s"
+        raise Problem(408, detail, reason="slow", headers={"Connection": "close"}) from None
     except ClientDisconnect:
-        raise Problem(400, "the connection broke before the body was complete") from None
+        raise Problem(400, "the connection broke before the body was complete", reason="broken") from None
     return bytes(body)
 
 
@@ -60,16 +61,21 @@ def parse_body(content_type: str, body: bytes) -> Any:
             return _json(body)
         except Problem:
             return _text(body)
-    return _text(body) if media_type.startswith("text/") or media_type.endswith("xml") else base64.b64encode(body).decode()
+    is_text = media_type.startswith("text/") or media_type.endswith("xml")
+    return _text(body) if is_text else base64.b64encode(body).decode()
 
 
 def _json(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse)
     except RecursionError:
-        raise Problem(400, "the body is JSON nested too deeply") from None
+        raise too_deep() from None
     except ValueError as error:
-        raise Problem(400, f"the body is not the JSON it says it is: {error}") from None
+        raise Problem(400, f"the body is not the JSON it says it is: {error}", reason="malformed") from None
+
+
+def too_deep() -> Problem:
+    return Problem(400, "the body is JSON nested too deeply", reason="malformed")
 
 
 def _refuse(constant: str) -> Any:
@@ -80,7 +86,7 @@ def _form(body: bytes) -> dict[str, str | list[str]]:
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
     except ValueError as error:
-        raise Problem(400, f"the body is not the form it says it is: {error}") from None
+        raise Problem(400, f"the body is not the form it says it is: {error}", reason="malformed") from None
     return collect(pairs)
 
 
@@ -105,4 +111,4 @@ def _text(body: bytes) -> str:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, f"the body is larger than {limit} bytes", headers={"Connection": "close"})
+    return Problem(413, f"the body is larger than {limit} bytes", reason="too_large")

@@ -13,11 +13,18 @@ from blocks.errors import IpaasError, NotFound, StorageUnavailable
 
 
 class Problem(Exception):
-    """An answer that says what is wrong. `extra` are further members of the document."""
+    """An answer that says what is wrong.
 
-    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
+    Args:
+        reason: a stable word for counters, of requests to /hooks.
+        extra: further members of the document.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, reason: str = "", headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers, self.extra = status, detail, headers or {}, extra
+        self.status, self.detail, self.reason, self.headers, self.extra = status, detail, reason, headers or {}, extra
 
     def response(self) -> Response:
         return problem_response(self.status, self.detail, headers=self.headers, **self.extra)
@@ -28,9 +35,9 @@ def problem_response(status: int, detail: str, *, headers: dict[str, str] | None
     return JSONResponse(document, status_code=status, headers=headers, media_type="application/problem+json")
 
 
-def unavailable(detail: str) -> Problem:
+def unavailable(detail: str, *, reason: str = "storage") -> Problem:
     """503: nothing was stored; the sender should come again soon."""
-    return Problem(503, detail, headers={"Retry-After": "5"})
+    return Problem(503, detail, reason=reason, headers={"Retry-After": "5"})
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
@@ -50,3 +57,8 @@ async def on_ipaas_error(request: Request, error: Exception) -> Response:
         return problem_response(404, str(error))
     code = error.code if isinstance(error, IpaasError) else "error"
     return problem_response(500, str(error), code=code)
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """A fault of ours: the server logs it, the client learns no more than that."""
+    return problem_response(500, "internal error")

@@ -13,34 +13,34 @@ logger = logging.getLogger("ipaas.gateway")
 
 POLL_SECONDS = 0.03
 """Executions end in another process; the history is where both look."""
+OUTAGE_SECONDS = 1.0
 
 
 class Waiting:
     def __init__(self, store: HistoryStore) -> None:
         self._store = store
-        self._waiters: dict[str, list[asyncio.Future[Execution]]] = defaultdict(list)
+        self._waiters: dict[str, list[asyncio.Future[Execution | None]]] = defaultdict(list)
         self._someone = asyncio.Event()
 
     async def run(self) -> None:
         """Answers waiters until cancelled."""
         while True:
             await self._someone.wait()
+            pause = POLL_SECONDS
             try:
                 finished = await self._store.finished(list(self._waiters))
             except IpaasError as error:
                 logger.warning("could not look for finished executions: %s", error)
-                finished = {}
+                finished, pause = {}, OUTAGE_SECONDS
             for execution_id, execution in finished.items():
-                for future in self._waiters.pop(execution_id, ()):
-                    if not future.done():
-                        future.set_result(execution)
+                self._answer(execution_id, execution)
             if not self._waiters:
                 self._someone.clear()
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
 
     async def wait(self, execution_id: str, seconds: float) -> Execution | None:
         """The execution once it has ended (without event and steps); None if it has not in time."""
-        future: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Execution | None] = asyncio.get_running_loop().create_future()
         self._waiters[execution_id].append(future)
         self._someone.set()
         try:
@@ -49,8 +49,21 @@ class Waiting:
         except TimeoutError:
             return None
         finally:
-            waiters = self._waiters.get(execution_id, [])
-            if future in waiters:
+            if future in (waiters := self._waiters.get(execution_id, [])):
                 waiters.remove(future)
-            if not waiters:
-                self._waiters.pop(execution_id, None)
+                if not waiters:
+                    del self._waiters[execution_id]
+
+    def anyone(self, execution_id: str) -> bool:
+        """Whether somebody waits for this execution."""
+        return execution_id in self._waiters
+
+    def give_up(self) -> None:
+        """Answers all who wait that it has not ended: the gateway stops."""
+        for execution_id in list(self._waiters):
+            self._answer(execution_id, None)
+
+    def _answer(self, execution_id: str, execution: Execution | None) -> None:
+        for future in self._waiters.pop(execution_id, ()):
+            if not future.done():
+                future.set_result(execution)

@@ -1,4 +1,4 @@
-"""The first tables: workflows and their versions, events, executions, steps, deliveries."""
+"""The first tables: workflows and their versions, events, executions, steps, deliveries, large documents."""
 
 from __future__ import annotations
 
@@ -66,6 +66,10 @@ def upgrade() -> None:
     op.create_index("ix_executions_workflow_id", "executions", ["workflow", "id"])
     for column in ("flow_run_id", "lease_until", "finished_at"):
         op.create_index(f"ix_executions_{column}", "executions", [column])
+    replays = sa.text("replay_of IS NOT NULL")
+    op.create_index(
+        "ix_executions_replay_of", "executions", ["replay_of"], sqlite_where=replays, postgresql_where=replays
+    )
     op.create_table(
         "step_executions",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), autoincrement=True, nullable=False),
@@ -92,6 +96,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_expires_at", "deliveries", ["expires_at"])
+    op.create_table(
+        "payloads",
+        _text("hash"),
+        _text("document"),
+        sa.PrimaryKeyConstraint("hash", name="pk_payloads"),
+    )
+    op.create_table(
+        "payload_uses",
+        _text("execution_id"),
+        _text("hash"),
+        sa.PrimaryKeyConstraint("execution_id", "hash", name="pk_payload_uses"),
+        sa.ForeignKeyConstraint(
+            ["execution_id"], ["executions.id"], name="fk_payload_uses_execution_id_executions", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["hash"], ["payloads.hash"], name="fk_payload_uses_hash_payloads"),
+    )
+    op.create_index("ix_payload_uses_hash", "payload_uses", ["hash"])
 
 
 def _text(name: str, *, optional: bool = False) -> sa.Column[str]:

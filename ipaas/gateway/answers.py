@@ -1,0 +1,125 @@
+"""`respond: {when: finished}`: the sender is held until its execution has ended, and gets its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive
+
+from blocks.clock import Clock
+from blocks.errors import ExpressionError
+from flows.expressions import Expression
+from flows.history import Execution, HistoryStore, Status
+from ipaas.gateway.hooks import Hook
+from ipaas.gateway.metrics import Metrics
+from ipaas.gateway.problems import problem_response
+from ipaas.gateway.waiting import Waiting
+
+logger = logging.getLogger("ipaas.gateway")
+
+Cancel = Callable[[str], Awaitable[None]]
+"""Cancels an execution, by its id, whose sender hung up."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OF_THE_CONNECTION = frozenset({"connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"})
+
+
+@dataclass
+class Answers:
+    store: HistoryStore
+    waiting: Waiting
+    clock: Clock
+    metrics: Metrics
+    cancel: Cancel
+
+    async def result(self, hook: Hook, answer: Expression, execution_id: str, receive: Receive) -> Response | None:
+        """What the workflow answers; a problem if it failed; None if it has not ended in time.
+
+        Args:
+            receive: tells when the sender hangs up.
+        """
+        execution = await self._end(hook, execution_id, receive)
+        if execution is None:
+            return None
+        if execution.status is not Status.SUCCEEDED:
+            status = 504 if execution.status is Status.TIMED_OUT else 500
+            return problem_response(status, _failure(execution), execution_id=execution_id)
+        try:
+            said = answer.render(await self._scope(hook, execution))
+            return as_response(said["status"], said["body"], said["headers"])
+        except (ExpressionError, ValueError, TypeError) as error:
+            logger.error("workflow %s: respond: %s", hook.workflow, error)
+            return problem_response(500, f"respond: {error}", execution_id=execution_id)
+
+    async def _end(self, hook: Hook, execution_id: str, receive: Receive) -> Execution | None:
+        ended = asyncio.create_task(self.waiting.wait(execution_id, hook.respond.timeout))
+        hung_up = asyncio.create_task(_hang_up(receive))
+        try:
+            await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return ended.result()
+        finally:
+            for task in (ended, hung_up):
+                task.cancel()
+            await asyncio.wait({ended, hung_up})
+        self.metrics.hung_up.labels(hook.workflow).inc()
+        if hook.respond.on_disconnect == "cancel" and not self.waiting.anyone(execution_id):
+            await self.cancel(execution_id)
+        return None
+
+    async def _scope(self, hook: Hook, execution: Execution) -> dict[str, Any]:
+        whole = await self.store.execution(execution.id) or execution
+        scope: dict[str, Any] = {
+            "event": whole.event,
+            "workflow": {"name": hook.workflow},
+            "execution": {"id": execution.id},
+            "now": self.clock.now(),
+        }
+        steps = {
+            step.step_id: {"output": step.output, "status": step.status, "error": step.error} for step in whole.steps
+        }
+        variables = hook.vars.render(scope) if hook.vars else {}
+        return scope | {"output": whole.output, "steps": steps, "vars": variables}
+
+
+async def _hang_up(receive: Receive) -> None:
+    """Returns when the sender has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def as_response(status: Any, body: Any, headers: dict[str, Any]) -> Response:
+    """What a workflow wants answered. A text is sent as it is, anything else as JSON.
+
+    Raises:
+        ValueError, TypeError: no such answer can be sent.
+    """
+    code = int(status)
+    if not 200 <= code <= 599:
+        raise ValueError(f"{code} is no status to answer with")
+    lines = {name.lower(): _header(name, str(value)) for name, value in headers.items()}
+    if code in (204, 205, 304):
+        return Response(status_code=code, headers=lines)
+    if isinstance(body, str):
+        return Response(body, status_code=code, headers={"content-type": "text/plain; charset=utf-8"} | lines)
+    return JSONResponse(body, status_code=code, headers=lines)
+
+
+def _header(name: str, value: str) -> str:
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _OF_THE_CONNECTION:
+        raise ValueError(f"{name!r} is no header that a workflow can set")
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(f"header {name}: {value!r} can't be sent in a header")
+    return value
+
+
+def _failure(execution: Execution) -> str:
+    message = (execution.error or {}).get("message")
+    return str(message) if message else f"the execution ended as {execution.status}"

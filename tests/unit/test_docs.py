@@ -1,0 +1,221 @@
+"""The documentation is true: its workflows check, its links lead somewhere, and its reference knows what the code knows."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from connectors.registry import BUILT_IN, registry
+from connectors.webhooks import scheme_names
+from flows.definition import LATER, LATER_STEPS, METHODS, Concurrency, Respond, Retry, Schedule, Step, Webhook, Workflow
+from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
+from flows.expressions.methods import METHOD_NAMES
+from flows.expressions.predicates import TESTS
+from ipaas.gateway.receive import _REASONS
+from ipaas.publish import check
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^ *```(\w+) workflow\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def named_in(text: str) -> set[str]:
+    """What stands in backquotes, a filter's or command's arguments left out."""
+    return {word for code in CODE.findall(text) for word in (code, re.split(r"[(: ]", code)[0])}
+
+
+def section(text: str, heading: str) -> str:
+    """From the heading to the next one of the same rank or higher."""
+    rank = heading.split(" ")[0]
+    found = re.search(rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{len(rank)}}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no {heading!r}"
+    return found[1]
+
+
+def snippets() -> list[tuple[str, str, str]]:
+    found = []
+    for path in PAGES:
+        for number, (language, source) in enumerate(FENCE.findall(path.read_text(encoding="utf-8")), start=1):
+            found.append((f"{path.relative_to(ROOT)}-{number}", language, source))
+    return found
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("language", "source"), [pytest.param(*found[1:], id=found[0]) for found in snippets()])
+def test_a_workflow_of_the_documentation_checks(language: str, source: str, tmp_path: Path) -> None:
+    file = tmp_path / {"yaml": "workflow.yaml", "python": "workflow.py"}[language]
+    file.write_text(source, encoding="utf-8")
+    assert [str(fault) for fault in check([file])] == []
+
+
+def test_the_readme_has_a_workflow_in_both_languages() -> None:
+    assert {language for name, language, _ in snippets() if name.startswith("README.md")} == {"yaml", "python"}
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    broken = []
+    for link in LINK.findall(path.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        if "://" in file:
+            continue
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, open_pages = set[Path](), [ROOT / "README.md"]
+    while open_pages:
+        path = open_pages.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        links = (link.partition("#")[0] for link in LINK.findall(path.read_text(encoding="utf-8")) if "://" not in link)
+        targets = [(path.parent / link).resolve() for link in links if link]
+        open_pages += [target / "README.md" if target.is_dir() else target for target in targets if target.suffix in ("", ".md")]
+        open_pages = [target for target in open_pages if target.suffix == ".md" and target.exists()]
+    assert set(PAGES) - reached == set()
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
+def test_generated_parts_are_as_the_code_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert generator().written(text) == text, "stale: run `python docs/generate.py`"
+
+
+KEYS = {
+    "## The workflow": Workflow,
+    "### `webhook`": Webhook,
+    "### `schedule`": Schedule,
+    "## A step": Step,
+    "### `retry`": Retry,
+    "## `respond`": Respond,
+}
+
+
+@pytest.mark.parametrize(("heading", "model"), KEYS.items(), ids=[heading.strip("# `") for heading in KEYS])
+def test_the_reference_has_exactly_the_keys_of_a_workflow(heading: str, model: type[Workflow]) -> None:
+    told = re.findall(r"^\| `(\w+)` \|", section(page("reference/workflow-yaml.md"), heading), re.MULTILINE)
+    assert sorted(set(told)) == sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
+    text = page("reference/workflow-yaml.md")
+    assert missing_from(text, (*Concurrency.model_fields, *METHODS)) == []
+
+
+def test_the_reference_names_what_this_version_does_not_know() -> None:
+    belong_together = {"cases": "switch", "default": "switch", "catch": "try", "steps": "for_each", "concurrency": "for_each"}
+    later = {belong_together.get(key, key) for key in (*LATER_STEPS, *LATER)}
+    named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
+    assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
+
+
+def missing_from(text: str, names: Iterable[str]) -> Sequence[str]:
+    return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)]
+
+
+EXPRESSION_WORDS = {
+    "## Filters": set(FILTERS) | DEFAULT_FILTERS,
+    "## Tests": set(TESTS),
+    "## Methods": set(METHOD_NAMES),
+}
+
+
+@pytest.mark.parametrize(("heading", "words"), EXPRESSION_WORDS.items(), ids=[key.strip("# ") for key in EXPRESSION_WORDS])
+def test_the_reference_has_exactly_the_words_of_expressions(heading: str, words: set[str]) -> None:
+    named = {re.split(r"\(", word)[0] for word in named_in(section(page("reference/expressions.md"), heading))}
+    explained = {"map", "is", "select", "reject", "selectattr", "rejectattr", "attribute='a.b'"}
+    assert words - named == set()
+    assert named - words - explained == set()
+
+
+def test_the_reference_has_every_webhook_scheme() -> None:
+    told = re.findall(r"^\| `([\w-]+)` \|", page("reference/webhook-schemes.md").partition("## `custom`")[0], re.MULTILINE)
+    assert sorted(told) == sorted(scheme_names())
+
+
+def test_the_reference_has_every_action_that_ships() -> None:
+    told = re.findall(r"^### (\w+\.\w+)$", page("reference/connectors.md"), re.MULTILINE)
+    assert told == [name for name in registry() if name.partition(".")[0] in BUILT_IN]
+
+
+def test_every_refusal_of_a_sender_is_in_the_reference() -> None:
+    assert missing_from(section(page("reference/http-api.md"), "## Senders: `/hooks/{path}`"), map(str, _REASONS)) == []
+
+
+OPTION = re.compile(r"(?:^ *|`|\| )(ipaas [^`\n|#]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_option_exists(path: Path) -> None:
+    known = known_commands()
+    wrong = []
+    for line in OPTION.findall(path.read_text(encoding="utf-8")):
+        words = line.split()[1:]
+        if not words or not re.fullmatch(r"[a-z]+", words[0]):
+            continue
+        name = next((one for one in (" ".join(words[:2]), words[0]) if one in known), None)
+        if name is None:
+            wrong.append(line)
+            continue
+        wrong += [f"{line} ({word})" for word in words if word.startswith("--") and word.partition("=")[0] not in known[name]]
+    assert wrong == []
+
+
+def known_commands() -> dict[str, set[str]]:
+    """Every command and group with its options."""
+    module = generator()
+    known: dict[str, set[str]] = {}
+    for path, command in module._walk(module.typer.main.get_command(module.app), ("ipaas",)):
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        known[" ".join(path[1:])] = options | {"--help"}
+        for length in range(2, len(path)):
+            known.setdefault(" ".join(path[1:length]), {"--help"})
+    return known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_setting_exists(path: Path) -> None:
+    from blocks import Settings
+
+    known = {f"IPAAS_{name.upper()}" for name in Settings.model_fields}
+    named = set(re.findall(r"\bIPAAS_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8")))
+    assert {name for name in named if not name.startswith("IPAAS_CONNECTORS__")} - known == set()
+
+
+MAKE = re.compile(r"`make ([a-z]+)|^make ([a-z]+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_make_target_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {first or second for first, second in MAKE.findall(path.read_text(encoding="utf-8"))}
+    assert named - targets == set()
