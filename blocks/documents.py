@@ -50,6 +50,8 @@ class StoredCredential:
     """The keys that its secrets are sealed with, sorted."""
     unsealed: tuple[str, ...]
     """The fields that hold plaintext: typed into a Prefect that does not seal, and not used since."""
+    fields: Mapping[str, Any]
+    """What is not secret, as it is; of a secret field whether it is set, of a list of secrets how many there are."""
 
 
 @asynccontextmanager
@@ -132,6 +134,7 @@ async def list_credentials(*, connect: Connect = prefect_client) -> list[StoredC
                 updated=document.updated,
                 key_ids=tuple(sorted({key for _, text in _secrets(slug, document.data) if (key := key_id_of(text))})),
                 unsealed=_unsealed(slug, document.data),
+                fields=_shown(slug, document.data),
             )
             for document, slug in await _documents(client)
         ]
@@ -265,6 +268,16 @@ def _secrets(slug: str, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _unsealed(slug: str, data: Mapping[str, Any]) -> tuple[str, ...]:
     sealable = seal_document_data(slug, data, Keyring.generate())
     return tuple(field for field in BLOCK_TYPES[slug].secret_fields() if sealable.get(field) != data.get(field))
+
+
+def _shown(slug: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    kind = BLOCK_TYPES[slug]
+    secret = set(kind.secret_fields())
+    values = {field: data.get(field) for field in kind.model_fields}
+    return {
+        field: (len(value) if isinstance(value, list) else bool(value)) if field in secret else value
+        for field, value in values.items()
+    }
 
 
 def _resealed(slug: str, data: Mapping[str, Any], keyring: Keyring) -> dict[str, Any]:

@@ -48,29 +48,44 @@ class Settings(BaseSettings):
     backlog: int = Field(
         default=10_000, gt=0, description="How many accepted executions may wait before senders get 429."
     )
-    workflow_backlog: int | None = Field(default=None, gt=0, description="The same per workflow; default: no limit of its own.")
-    rate_limit_per_workflow: str | None = Field(default=None, description="Events a workflow may get, as in 100/second; default: any.")
-    rate_limit_per_sender: str | None = Field(default=None, description="Requests to /hooks an address may send; default: any.")
+    workflow_backlog: int | None = Field(
+        default=None, gt=0, description="The same per workflow; default: no limit of its own."
+    )
+    rate_limit_per_workflow: str | None = Field(
+        default=None, description="How many events a workflow may get, as in 100/second; default: any number."
+    )
+    rate_limit_per_sender: str | None = Field(
+        default=None, description="How many requests to /hooks an address may send; default: any number."
+    )
     rate_limit_storage: str = Field(
         default="memory://", description="Where rates are counted; redis://… lets several gateways share the limits."
     )
-    max_connections: int = Field(default=4096, gt=0, description="How many connections the gateway holds; more get 503.")
+    max_connections: int = Field(
+        default=4096, gt=0, description="How many connections the gateway holds; more get 503."
+    )
     forwarded_allow_ips: str = Field(
-        default="127.0.0.1", description="Comma-separated proxies whose X-Forwarded-For and -Proto are believed; * for all."
+        default="127.0.0.1",
+        description="Comma-separated proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; * for all.",
     )
     worker_metrics_host: str = Field(default="127.0.0.1", description="The address of the worker's own /metrics.")
-    worker_metrics_port: int | None = Field(default=None, gt=0, lt=65536, description="Its port; default: the worker has none.")
+    worker_metrics_port: int | None = Field(
+        default=None, gt=0, lt=65536, description="Its port; default: the worker has none."
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default=[], description="Comma-separated origins that may call /api from a browser."
     )
     log_format: Literal["text", "json"] | None = Field(default=None, description="text on a terminal, else json.")
     retention: Seconds = Field(
-        default=30 * 86_400, description="How long ended executions are kept, as in 30d (Prefect keeps its runs as long)."
+        default=30 * 86_400, description="How long ended executions are kept, as in 30d, here and in Prefect."
     )
-    retention_count: int | None = Field(default=None, gt=0, description="How many ended executions are kept at most; default: any number.")
-    max_inline_bytes: int = Field(default=256 * 1024, gt=0, description="A larger document is stored once for all that are equal to it.")
+    retention_count: int | None = Field(
+        default=None, gt=0, description="How many ended executions are kept at most; default: any number."
+    )
+    max_inline_bytes: int = Field(
+        default=256 * 1024, gt=0, description="A larger document is kept aside, once for all that are equal to it."
+    )
     max_output_bytes: int = Field(
-        default=10 * 1024 * 1024, gt=0, description="The largest output of a step or an execution; a larger one fails it."
+        default=10 * 1024 * 1024, gt=0, description="The largest output of a step or execution; a larger one fails it."
     )
     dedupe_days: float = Field(default=7, gt=0, description="How long a delivery is remembered.")
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")

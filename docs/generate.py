@@ -1,7 +1,7 @@
 """Writes those parts of the reference that the code knows best. Run it after a change: `python docs/generate.py`.
 
-A page says where: everything between `<!-- generated: NAME -->` and `<!-- end -->` is replaced. A test fails when a page
-is not what this would write.
+A page says where: everything between `<!-- generated: NAME -->` and `<!-- end -->` is replaced. A test fails when a
+page is not what this would write.
 """
 
 from __future__ import annotations
@@ -87,12 +87,19 @@ def schemes() -> str:
         window = f"{scheme.tolerance:g} s" if scheme.tolerance else "–"
         ids = ", ".join(f"`{source}`" for source in scheme.delivery) or "–"
         greets = "yes" if scheme.handshake else ""
-        rows.append((f"`{name}`", _signature(scheme), f"`{scheme.signed[0]}`" if scheme.is_signed else "–", window, ids, greets))
+        rows.append(
+            (f"`{name}`", _signature(scheme), f"`{scheme.signed[0]}`" if scheme.is_signed else "–", window, ids, greets)
+        )
     return table(("scheme", "signature", "signed", "time window", "delivery id", "handshake"), rows)
 
 
 def _signature(scheme: Scheme) -> str:
-    how = {"hmac": f"HMAC-{scheme.algorithm.upper()}", "token": "the secret itself", "ed25519": "Ed25519", "ecdsa": "ECDSA P-256"}
+    how = {
+        "hmac": f"HMAC-{scheme.algorithm.upper()}",
+        "token": "the secret itself",
+        "ed25519": "Ed25519",
+        "ecdsa": "ECDSA P-256",
+    }
     written = "" if scheme.encoding == "text" else f", {scheme.encoding}"
     return f"`{scheme.signature}`: {how[scheme.style]}{written}"
 
@@ -110,7 +117,9 @@ def generic_schemes() -> str:
 
 def _options(record: type[Any]) -> str:
     return ", ".join(
-        f"`{name}` (required)" if field.is_required() else f"`{name}`" + (f" (`{field.default}`)" if field.default else "")
+        f"`{name}` (required)"
+        if field.is_required()
+        else f"`{name}`" + (f" (`{field.default}`)" if field.default else "")
         for name, field in record.model_fields.items()
     )
 
@@ -118,7 +127,10 @@ def _options(record: type[Any]) -> str:
 def custom_scheme() -> str:
     """The fields of a scheme that a workflow writes itself."""
     source = inspect.getsource(Scheme)
-    explained = {name: " ".join(text.split()) for name, text in re.findall(r'^    (\w+): [^\n]*\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)}
+    explained = {
+        name: " ".join(text.split())
+        for name, text in re.findall(r'^    (\w+): [^\n]*\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
+    }
     rows = []
     for name, field in Scheme.model_fields.items():
         default = "required" if field.is_required() else f"`{_plain(field.default)}`" if field.default else ""
@@ -132,7 +144,9 @@ def _plain(value: Any) -> Any:
 
 def commands() -> str:
     """Every command with its arguments and options, from the command line itself."""
-    return "\n\n".join(_command(path, command) for path, command in _walk(typer.main.get_command(app), ("ipaas",))) + "\n"
+    return (
+        "\n\n".join(_command(path, command) for path, command in _walk(typer.main.get_command(app), ("ipaas",))) + "\n"
+    )
 
 
 def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -169,7 +183,7 @@ def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
     default = parameter.default
-    return "" if default in (None, False) or callable(default) else f"`{default}`"
+    return "" if default in (None, False, "") or callable(default) else f"`{default}`"
 
 
 def routes() -> str:
@@ -183,7 +197,9 @@ def routes() -> str:
             schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
             said = operation.get("description") or operation["summary"]
             answers = ", ".join(sorted(operation["responses"]))
-            rows.append((f"`{method.upper()} {path}`", query or _fields(service, schema), answers, " ".join(said.split())))
+            rows.append(
+                (f"`{method.upper()} {path}`", query or _fields(service, schema), answers, " ".join(said.split()))
+            )
     return table(("request", "query or body", "answers", "does"), rows)
 
 

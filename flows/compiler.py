@@ -17,7 +17,6 @@ from flows.runtime import current_runtime
 from flows.steps import RecordedSteps
 from flows.yaml_source import load_workflow
 
-
 PREFECT_GRACE_SECONDS = 5.0
 """How long after the execution's own timeout Prefect stops the flow, should it still run."""
 

@@ -9,9 +9,11 @@ from typing import Any
 import anyio
 from prefect import State
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import Abort
 from prefect.states import Cancelled, Completed, Failed
 
 from blocks.errors import IpaasError
+from blocks.log_fields import log_fields
 from connectors.call import current_runner
 from flows.event import Event
 from flows.history import Execution, NewExecution, Status, Trigger, WorkflowVersion
@@ -76,7 +78,8 @@ async def _run(runtime: Runtime, execution: Execution, timeout: float, body: Bod
     try:
         event = Event.model_validate(execution.event)
         async with limit:
-            running.task = asyncio.ensure_future(body(event, execution, steps))
+            with log_fields(workflow=execution.workflow, execution=execution.id):
+                running.task = asyncio.ensure_future(body(event, execution, steps))
             output = await running.task
         output = runtime.services.masker.mask_json(output)
         await _finish(runtime, execution, Status.SUCCEEDED, output=output)
@@ -87,6 +90,8 @@ async def _run(runtime: Runtime, execution: Execution, timeout: float, body: Bod
                 return await _cancelled(runtime, execution, running.cancelled_by)
             if running.stop == "hand back":
                 await runtime.store.requeue(execution.id, owner=runtime.owner)
+            if running.stop == "lost":
+                raise Abort("another process runs it now") from None  # its state in Prefect is the other one's to set
         raise
     except Exception as error:
         if isinstance(error, TimeoutError) and limit.expired():
@@ -138,11 +143,16 @@ def _as_event(event: Any) -> Event:
 
 
 async def _finish(runtime: Runtime, execution: Execution, status: Status, **outcome: Any) -> None:
+    now = runtime.clock.now()
     with anyio.CancelScope(shield=True):
-        await runtime.store.finish(execution.id, status, now=runtime.clock.now(), **outcome)
+        if await runtime.store.finish(execution.id, status, now=now, **outcome):
+            seconds = (now - execution.started_at).total_seconds() if execution.started_at else 0.0
+            runtime.meter.execution_ended(execution, status, seconds)
 
 
 async def _cancelled(runtime: Runtime, execution: Execution, request: dict[str, str]) -> State[Any]:
+    noted = await runtime.store.execution(execution.id)  # who asked through the API or the command line said so there
+    request = (noted and noted.cancel_requested) or request
     error = cancellation(request["by"], request["reason"])
     await _finish(runtime, execution, Status.CANCELLED, error=error)
     return Cancelled(message=error["message"])

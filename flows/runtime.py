@@ -21,13 +21,16 @@ from blocks.errors import IpaasError
 from connectors.call import Services
 from connectors.http_client import new_client
 from flows.expressions import render_template
-from flows.history import HistoryStore, open_store
+from flows.history import HistoryStore, Limits, open_store
+from flows.meter import Meter, Unmetered
 
 logger = logging.getLogger("ipaas.runtime")
 
 LEASE = timedelta(seconds=30)
 """How long an execution stays its process's own without a sign of life; then another one may take it over."""
 RENEW_SECONDS = 10.0
+WATCH_SECONDS = 1.0
+"""How often the history is asked whether someone cancelled what runs here: Prefect may be away."""
 
 
 @dataclass
@@ -37,8 +40,16 @@ class RunningExecution:
     execution_id: str
     flow_run_id: str | None
     task: asyncio.Task[Any] | None = None
-    stop: Literal["cancel", "hand back"] | None = None
+    stop: Literal["cancel", "hand back", "lost"] | None = None
     cancelled_by: dict[str, str] = field(default_factory=dict)
+
+    def end(self, stop: Literal["cancel", "hand back", "lost"]) -> bool:
+        """Cancels its task; False when that has ended, or is being stopped already."""
+        if self.stop or self.task is None or self.task.done():
+            return False
+        self.stop = stop
+        self.task.cancel()
+        return True
 
 
 class Runtime:
@@ -48,6 +59,7 @@ class Runtime:
         self.store, self.services, self.clock = store, services, clock
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
         self.running: dict[str, RunningExecution] = {}
+        self.meter: Meter = Unmetered()
 
     @classmethod
     @asynccontextmanager
@@ -60,7 +72,7 @@ class Runtime:
         """
         clock, masker = SystemClock(), process_masker
         use_keyring(Keyring.from_settings(settings))
-        store = open_store(settings.database, clock)
+        store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
         async with new_client() as http:
             await store.open()
             services = Services(
@@ -79,29 +91,58 @@ class Runtime:
                 await store.close()
 
     async def __aenter__(self) -> Runtime:
-        self._renewal = asyncio.create_task(self._renew_leases())
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._renewal.cancel()
+        self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._renewal
+            await self._watching
 
-    async def _renew_leases(self) -> None:
+    async def _watch(self) -> None:
+        """Keeps the leases of what runs here, and stops what someone cancelled or another process took over."""
+        loop = asyncio.get_running_loop()
+        renewed = loop.time()
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(WATCH_SECONDS)
             try:
-                await self.store.renew(list(self.running), owner=self.owner, until=self.clock.now() + LEASE)
+                if loop.time() - renewed >= RENEW_SECONDS:
+                    await self.renew_leases()
+                    renewed = loop.time()
+                await self.honour_cancels()
             except IpaasError as error:
-                logger.warning("could not renew leases: %s", error)
+                logger.warning("could not look after the running executions: %s", error)
+
+    async def renew_leases(self) -> None:
+        """Renews the leases of what runs here; what another process took over meanwhile is stopped, unrecorded."""
+        mine = list(self.running.values())
+        if not mine:
+            return
+        ids = [running.execution_id for running in mine]
+        held = set(await self.store.renew(ids, owner=self.owner, until=self.clock.now() + LEASE))
+        for running in mine:
+            if running.execution_id not in held and running.end("lost"):
+                logger.warning("execution %s is no longer this process's: it is stopped here", running.execution_id)
+
+    async def honour_cancels(self) -> None:
+        """Cancels what runs here and has a cancel noted in the history."""
+        if not self.running:
+            return
+        for execution_id, request in (await self.store.cancel_requests(list(self.running))).items():
+            if running := self.running.get(execution_id):
+                self._cancel(running, request)
+
+    def _cancel(self, running: RunningExecution, request: dict[str, str]) -> bool:
+        if not running.end("cancel"):
+            return False
+        running.cancelled_by = request
+        return True
 
     def cancel(self, *, flow_run_id: str, by: str, reason: str) -> bool:
         """Cancels the execution of a flow run; False when it does not run here."""
         for running in self.running.values():
-            if running.flow_run_id == flow_run_id and running.task and not running.stop:
-                running.stop, running.cancelled_by = "cancel", {"by": by, "reason": reason}
-                running.task.cancel()
-                return True
+            if running.flow_run_id == flow_run_id:
+                return self._cancel(running, {"by": by, "reason": reason})
         return False
 
     async def drain(self, seconds: float) -> None:
@@ -110,9 +151,7 @@ class Runtime:
             while self.running:
                 await asyncio.sleep(0.05)
         for running in list(self.running.values()):
-            if running.task and not running.stop:
-                running.stop = "hand back"
-                running.task.cancel()
+            running.end("hand back")
         with anyio.move_on_after(5):
             while self.running:
                 await asyncio.sleep(0.05)

@@ -17,7 +17,8 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from blocks.errors import ActionError, IpaasError
+from blocks.errors import ActionError, IpaasError, TooLarge
+from blocks.log_fields import log_fields
 from connectors.action import Action
 from connectors.attempts import run_attempts
 from connectors.call import Call
@@ -75,14 +76,20 @@ class RecordedSteps:
         step = StepExecution(plan.step_id, action.action_name, Status.RUNNING, started_at=self._now())
         await self._save(step)
         try:
-            result, attempts = await run_attempts(action, body, call=call, policy=plan.retry, timeout=plan.timeout)
+            with log_fields(step=plan.step_id):
+                result, attempts = await run_attempts(action, body, call=call, policy=plan.retry, timeout=plan.timeout)
         except IpaasError as error:
             attempts = getattr(error, "attempts", 1)
             failed = replace(step, status=Status.FAILED, attempts=attempts, error=error_document(error))
             await self._save(replace(failed, finished_at=self._now()))
             raise
         done = replace(step, status=Status.SUCCEEDED, attempts=attempts, output=result, finished_at=self._now())
-        await self._save(done)
+        try:
+            await self._save(done)
+        except TooLarge as error:
+            too_large = replace(done, status=Status.FAILED, output=None, error=error_document(error))
+            await self._save(too_large)
+            raise
         return result
 
     async def skip(self, step_id: str, action: str) -> None:
@@ -104,6 +111,7 @@ class RecordedSteps:
         await self._runtime.store.save_step(self._execution.id, step)
         if step.status.is_final:
             self.known[step.step_id] = step
+            self._runtime.meter.step_ended(step)
 
     def _now(self) -> Any:
         return self._runtime.clock.now()

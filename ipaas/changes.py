@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from blocks.errors import DefinitionError
 from flows.definition import Declaration, Workflow
-from flows.history import WorkflowVersion
 from flows.history import Workflow as PublishedWorkflow
+from flows.history import WorkflowVersion
 from flows.yaml_source import load_workflow
 
 

@@ -10,13 +10,13 @@ from prefect.settings import PREFECT_API_URL
 
 from blocks.errors import ConfigurationError
 from blocks.settings import Settings
-from flows.history import HistoryStore, open_store
+from flows.history import HistoryStore, Limits, open_store
 
 
 @asynccontextmanager
 async def history(settings: Settings) -> AsyncIterator[HistoryStore]:
     """Raises ConfigurationError, StorageUnavailable."""
-    store = open_store(settings.database)
+    store = open_store(settings.database, limits=Limits(settings.max_inline_bytes, settings.max_output_bytes))
     await store.open()
     try:
         yield store

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from blocks.errors import ConfigurationError
 from blocks.settings import Settings
 
 PREFECT_DEFAULTS = {
@@ -42,10 +43,16 @@ class Addresses(BaseModel):
 
     @classmethod
     def read(cls, settings: Settings) -> Addresses | None:
+        """None when nothing runs there. Raises ConfigurationError when the file can't be read."""
+        path = cls.path(settings)
         try:
-            return cls.model_validate_json(cls.path(settings).read_text())
+            return cls.model_validate_json(path.read_text())
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ConfigurationError(f"can't read {path}: {error.strerror}") from None
+        except ValueError:
+            raise ConfigurationError(f"{path} is broken: remove it, and start `ipaas up` again") from None
 
     def write(self, settings: Settings) -> None:
         self.path(settings).write_text(json.dumps(self.model_dump(), indent=2) + "\n")
@@ -74,7 +81,17 @@ def server_environment(settings: Settings, *, host: str, port: int) -> dict[str,
         "PREFECT_UI_API_URL": "/api",
     }
     where = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
-    return defaults | os.environ | where
+    return defaults | _retention(settings) | os.environ | where
+
+
+def _retention(settings: Settings) -> dict[str, str]:
+    """Prefect keeps flow runs, with their tasks and logs, as long as the history keeps executions; at least a day."""
+    kept = max(settings.retention, 86_400)
+    events = min(kept, 7 * 86_400)  # Prefect's own default: many rows for each run, and only its feed shows them
+    return {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"PT{kept:.0f}S",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{events:.0f}S",
+    }
 
 
 def _set_defaults(values: dict[str, str]) -> None:

@@ -183,7 +183,7 @@ class _StandIns:
             credential = kind.from_values(values, keyring=self._keyring, masker=self._masker)
         except CredentialError as error:
             raise CredentialError(
-                f"no dry run with credentials of type {kind.get_block_type_slug()}: give their fields examples ({error})"
+                f"no dry run with credentials of type {kind.get_block_type_slug()}; their fields lack examples: {error}"
             ) from None
         credential.open_all()
         return credential

@@ -61,7 +61,9 @@ class Seldom:
 
 def log_handler(stream: TextIO, *, as_text: bool, masker: Masker = process_masker) -> logging.Handler:
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if as_text else JsonLines())
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if as_text else JsonLines()
+    )
     handler.addFilter(FieldsFilter())
     handler.addFilter(MaskingFilter(masker))
     return handler

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 import httpx
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+from prefect import State
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
@@ -21,11 +23,21 @@ from flows.execution import cancellation
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.ids import new_id
 
+PREFECT_SECONDS = 5.0
+"""How long an operator waits for a Prefect that does not answer."""
+
 
 class Conflict(IpaasError):
     """What was asked for does not fit the thing's present state."""
 
     code = "conflict"
+
+
+class PrefectUnavailable(IpaasError):
+    """Prefect did not do what was asked for; nothing was changed."""
+
+    code = "prefect_unavailable"
+    retriable = True
 
 
 class UnfitEvent(IpaasError):
@@ -91,14 +103,19 @@ async def cancel(
 async def _cancel_flow_run(
     store: HistoryStore, client: PrefectClient, clock: Clock, execution: Execution, by: str, reason: str
 ) -> None:
-    """The noted request is honoured when the run begins, so a Prefect that is away now loses nothing."""
-    message = cancellation(by, reason)["message"]
+    """The noted request is honoured when the run begins, and while it runs: a Prefect that is away loses nothing."""
+    error = cancellation(by, reason)
+    cancelling: State[Any] = Cancelling(message=error["message"])
     try:
-        result: OrchestrationResult[Any] = await client.set_flow_run_state(UUID(execution.flow_run_id), Cancelling(message=message))
-    except (httpx.HTTPError, ObjectNotFound, OSError):
+        async with asyncio.timeout(PREFECT_SECONDS):
+            result: OrchestrationResult[Any] = await client.set_flow_run_state(UUID(execution.flow_run_id), cancelling)
+        never_begun = bool(result.state and result.state.is_cancelled())
+    except ObjectNotFound:
+        never_begun = execution.status is Status.ACCEPTED
+    except (httpx.HTTPError, OSError, TimeoutError):
         return
-    if result.state and result.state.is_cancelled():  # it had not begun
-        await store.finish(execution.id, Status.CANCELLED, now=clock.now(), error=cancellation(by, reason))
+    if never_begun:
+        await store.finish(execution.id, Status.CANCELLED, now=clock.now(), error=error)
 
 
 async def replay(
@@ -159,15 +176,26 @@ def _steps_before(first: Execution, from_step: str | None) -> list[StepExecution
 async def set_active(store: HistoryStore, client: PrefectClient, name: str, active: bool) -> None:
     """Opens or closes a workflow: its hooks, and its schedules in Prefect.
 
+    Prefect first: its hooks must not be shut while its schedules go on. Asking again is always safe.
+
     Raises:
         NotFound: there is no such workflow.
+        PrefectUnavailable: nothing was changed.
     """
     workflow = await store.workflow(name)
-    if workflow is None or not await store.set_active(name, active):
+    if workflow is None:
         raise NotFound(f"no workflow {name}")
     if workflow.deployment_id:
-        change = client.resume_deployment if active else client.pause_deployment
-        try:
-            await change(UUID(workflow.deployment_id))
-        except ObjectNotFound:
-            return  # deployed anew, and then in the state the history says, with its next execution
+        await _set_schedules(client, workflow.deployment_id, active)
+    await store.set_active(name, active)
+
+
+async def _set_schedules(client: PrefectClient, deployment_id: str, active: bool) -> None:
+    change = client.resume_deployment if active else client.pause_deployment
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await change(UUID(deployment_id))
+    except ObjectNotFound:
+        return  # deployed anew with its next execution, and then in the state the history says
+    except (httpx.HTTPError, OSError, TimeoutError) as error:
+        raise PrefectUnavailable(f"Prefect does not answer ({type(error).__name__}); nothing was changed") from error

@@ -27,6 +27,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+_OF_BODY = frozenset({b"accept-encoding", b"content-encoding", b"content-length", b"content-type"})
+
+
 class SealSecrets:
     """Seals the secrets of our credential blocks before Prefect's API stores them.
 
@@ -90,7 +93,10 @@ class SealSecrets:
                 status = message["status"]
             chunks.extend(message.get("body", b""))
 
+        # Of the caller's headers all but those of its body, and no leave to compress the answer.
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OF_BODY]
         request = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        request["headers"] = headers
         await self._app(request, _replay(b"", _never), send)
         document = json.loads(bytes(chunks)) if status == 200 else {}
         return document if isinstance(document, dict) else {}

@@ -28,11 +28,12 @@ def work(settings: Settings, *, name: str | None, limit: int | None) -> None:
 
 
 async def _run(worker: IpaasWorker) -> None:
-    """SIGTERM and Ctrl-C cancel the worker's loops; its teardown drains."""
+    """SIGTERM and Ctrl-C let the runs in flight end first."""
     async with anyio.create_task_group() as group:
 
         async def stop_when_told() -> None:
             await until_stopped()
+            await worker.drain()
             group.cancel_scope.cancel()
 
         group.start_soon(stop_when_told)

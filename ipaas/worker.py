@@ -1,8 +1,8 @@
 """The worker: a Prefect worker type, `ipaas`, that runs compiled workflows in its own warm process.
 
 Prefect's base class does what every worker does (the work pool, heartbeats, polling). This one is told of scheduled
-runs the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its limit
-before it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
+runs the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its
+limit before it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, defaultdict
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ from flows.prefect_internals import LEASE_SECONDS, run_flow, take_flow_run, warm
 from flows.published import FlowLoader
 from flows.runtime import Runtime, use_runtime
 from ipaas.reconcile import Reconciler
+from ipaas.worker_metrics import WorkerMetrics, serving_metrics
 
 logger = logging.getLogger("ipaas.worker")
 
@@ -89,26 +91,42 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._lanes: dict[UUID, Lane] = defaultdict(Lane)
         self._poke = asyncio.Event()
         self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
-        self.runtime = await self._stack.enter_async_context(Runtime.open(Settings()))
+        settings, metrics = Settings(), WorkerMetrics()
+        self._stack.enter_context(serving_metrics(metrics, settings))
+        self.runtime = await self._stack.enter_async_context(Runtime.open(settings))
+        self.runtime.meter = metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())
         self._loader = FlowLoader(self.runtime.store)
         await super().setup()
         self._reconciler = Reconciler(self.client, self.runtime)
-        self._runs = await self._stack.enter_async_context(anyio.create_task_group())
         for service in (self._listen, self._react, self._reconcile, self._renew_leases):
-            self._runs.start_soon(service)
+            self._start(service())
 
     async def teardown(self, *exc_info: Any) -> None:
         """Takes no more runs, waits for those in flight, hands back what is not finished in time."""
         with anyio.CancelScope(shield=True):
-            self._draining = True
-            if hasattr(self, "_runs"):
-                await self.runtime.drain(DRAIN_SECONDS)
-                self._runs.cancel_scope.cancel()
+            await self.drain()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
             await super().teardown(*exc_info)
-            await self._stack.aclose()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Takes no more runs; returns when those in flight have ended or were handed back."""
+        self._draining = True
+        await self.runtime.drain(DRAIN_SECONDS)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # Fetching
 
@@ -150,7 +168,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
             _, run = lane.waiting.popitem(last=False)
             lane.running.add(run.id)
-            self._runs.start_soon(self._execute, run, lane)
+            self._start(self._execute(run, lane))
             started.append(run)
         return started
 
@@ -188,9 +206,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 self._poke.set()
         elif state == "Cancelling":
             if not self.runtime.cancel(flow_run_id=flow_run_id, by="Prefect", reason="asked for in Prefect"):
-                self._runs.start_soon(self._settle, flow_run_id)
+                self._start(self._settle(flow_run_id))
         elif state == "Cancelled":
-            self._runs.start_soon(self._settle, flow_run_id)
+            self._start(self._settle(flow_run_id))
 
     def _lane_of(self, event: Event) -> Lane | None:
         prefix = "prefect.deployment."
@@ -254,7 +272,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 self._poke.set()
 
     async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
-        """A run that could not be run: failed for good when trying again can't help, else put right when Prefect answers."""
+        """A run that could not be run: failed when trying again can't help, else put right when Prefect answers."""
         retriable = (
             error.retriable if isinstance(error, IpaasError) else not isinstance(error, (SyntaxError, ImportError))
         )

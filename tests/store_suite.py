@@ -14,11 +14,12 @@ import pytest
 from uuid_utils import uuid7
 
 from blocks.clock import ManualClock
-from blocks.errors import NotFound
+from blocks.errors import NotFound, TooLarge
 from flows.history import (
     Accepted,
     Execution,
     HistoryStore,
+    Limits,
     NewExecution,
     Status,
     StepExecution,
@@ -715,6 +716,14 @@ class StoreSuite:
     async def test_a_cancel_of_an_unknown_execution_is_nothing(self, store: HistoryStore) -> None:
         assert await store.request_cancel("unknown", by="api", reason="", now=T0) is None
 
+    async def test_cancels_are_found_by_those_who_run_the_executions(self, store: HistoryStore) -> None:
+        one, other, third = [await running(store) for _ in range(3)]
+        await store.request_cancel(one, by="api", reason="wrong", now=T0)
+        await store.request_cancel(third, by="api", reason="", now=T0)
+
+        assert await store.cancel_requests([one, other, "unknown"]) == {one: {"by": "api", "reason": "wrong"}}
+        assert await store.cancel_requests([]) == {}
+
     # Reading
 
     async def test_unknown_executions_are_nothing(self, store: HistoryStore) -> None:
@@ -788,6 +797,16 @@ class StoreSuite:
 
         assert ids((await store.executions(**filters)).items) == expected
 
+    async def test_what_was_replayed_says_by_which_execution_last(self, store: HistoryStore) -> None:
+        first = await ended(store, Status.FAILED)
+        never = await ended(store, Status.FAILED)
+        _, newest = [await accepted(store, replay_of=first, trigger=Trigger.REPLAY) for _ in range(2)]
+
+        page = await store.executions(status=Status.FAILED)
+
+        assert [(one.id, one.replayed_by) for one in page.items] == [(never, None), (first, newest)]
+        assert (await get(store, first)).replayed_by == newest
+
     async def test_counts_are_by_status(self, store: HistoryStore) -> None:
         await accepted(store)
         await running(store)
@@ -829,8 +848,79 @@ class StoreSuite:
         assert await store.accept([an_execution(dedupe_key="k")]) == [Accepted(execution_id, True)]
 
         clock.move(days=1)
-        await store.prune(before=T0, limit=10)
         assert (await store.accept([an_execution(dedupe_key="k")]))[0].duplicate is False
+
+    async def test_deliveries_are_forgotten_when_their_time_is_over(self, store: HistoryStore) -> None:
+        lifetimes = [SECOND, SECOND, SECOND, DAY, None]
+        for number, lifetime in enumerate(lifetimes):
+            await accepted(store, dedupe_key=f"k{number}", dedupe_until=T0 + lifetime if lifetime else None)
+
+        assert await store.forget_deliveries(now=T0, limit=10) == 0
+        assert await store.forget_deliveries(now=T0 + SECOND, limit=2) == 2
+        assert await store.forget_deliveries(now=T0 + SECOND, limit=2) == 1
+        assert [(await store.accept([an_execution(dedupe_key=f"k{n}")]))[0].duplicate for n in (3, 4)] == [True, True]
+
+    async def test_the_newest_ends_have_a_last_one(self, store: HistoryStore) -> None:
+        for hours in (2, 1, 3):
+            await ended(store, at=T0 + HOUR * hours)
+        await running(store)
+
+        assert await store.end_of_newest(1) == T0 + 3 * HOUR
+        assert await store.end_of_newest(2) == T0 + 2 * HOUR
+        assert await store.end_of_newest(3) is None
+
+    # Large documents
+
+    async def test_large_documents_come_back_wherever_they_are_read(self, store: HistoryStore) -> None:
+        large = {"text": "x" * 300_000}
+        new = an_execution(event={"body": large}, steps=[a_step("taken", output=large)])
+        await store.accept([new])
+
+        (claimed,) = await store.claim(limit=1, now=T0, until=T0 + MINUTE)
+        begun_ = await begun(store, new.id)
+        await store.save_step(new.id, a_step("own", output=[large]))
+        await store.finish(new.id, Status.SUCCEEDED, now=T0, output=large)
+
+        assert begun_ is not None
+        assert [claimed.event, begun_.event, begun_.steps[0].output] == [{"body": large}, {"body": large}, large]
+        execution = await get(store, new.id)
+        assert (execution.event, execution.output) == ({"body": large}, large)
+        assert [step.output for step in execution.steps] == [large, [large]]
+        assert (await store.finished([new.id]))[new.id].output == large
+        cancelled = await store.request_cancel(new.id, by="api", reason="", now=T0)
+        assert cancelled is not None
+        assert cancelled.output == large
+
+    async def test_a_large_document_stays_while_another_execution_has_it(self, store: HistoryStore) -> None:
+        large = {"body": "x" * 300_000}
+        first = await ended(store, event=large)
+        second = await ended(store, event=large, at=T0 + HOUR)
+
+        assert await store.prune(before=T0 + SECOND, limit=10) == 1
+
+        assert await store.execution(first) is None
+        assert (await get(store, second)).event == large
+        assert await store.prune(before=T0 + DAY, limit=10) == 1
+        third = await accepted(store, event=large)
+        assert (await get(store, third)).event == large
+
+    async def test_a_step_whose_output_is_too_large_is_refused(self, store: HistoryStore) -> None:
+        execution_id = await running(store)
+        output = "x" * (Limits().output_bytes - 2)
+        await store.save_step(execution_id, a_step("just", output=output))
+
+        with pytest.raises(TooLarge, match=r"the output is 10485761 bytes .* the 10485760 that are kept"):
+            await store.save_step(execution_id, a_step("over", output=output + "x"))
+
+        assert [step.step_id for step in (await get(store, execution_id)).steps] == ["just"]
+
+    async def test_an_execution_whose_output_is_too_large_does_not_end_with_it(self, store: HistoryStore) -> None:
+        execution_id = await running(store)
+
+        with pytest.raises(TooLarge):
+            await store.finish(execution_id, Status.SUCCEEDED, now=T0, output="x" * Limits().output_bytes)
+
+        assert (await get(store, execution_id)).status is Status.RUNNING
 
     async def test_versions_are_never_pruned(self, store: HistoryStore) -> None:
         await store.publish(a_version("v1"))

@@ -80,10 +80,10 @@ class Placeholder(str):
     def __iter__(self) -> Iterator[Any]:
         return iter([self._part(0)])
 
-    __getitem__ = get = _part  # type: ignore[assignment]  # not a string's characters
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _compared  # type: ignore[assignment]
-    __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same  # type: ignore[assignment]
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = _same  # type: ignore[assignment]
+    __getitem__ = get = _part  # not a string's characters
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _compared
+    __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = _same
     __hash__ = str.__hash__
 
     def __add__(self, other: object) -> str:

@@ -107,7 +107,9 @@ def connect(url: URL, *, connections: int, writes: bool, lock_wait: float = LOCK
         cursor = connection.cursor()
         try:
             cursor.execute(f"PRAGMA busy_timeout = {round(lock_wait * 1000)}")
-            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for a new file only, before anything else
+            cursor.execute("PRAGMA page_count")
+            if cursor.fetchone() == (0,):  # a new file: later it counts no more, and would wait for a lock
+                cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # with NORMAL, a power cut may take back the last commits
             cursor.execute("PRAGMA foreign_keys = ON")

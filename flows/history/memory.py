@@ -125,9 +125,7 @@ class MemoryStore:
     # The way in
 
     async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
-        kept = [
-            _keep(one, self._limits) for one in new
-        ]  # first of all: what can't be stored must not store its neighbours
+        kept = [_keep(one, self._limits) for one in new]  # first: what can't be stored must not store its neighbours
         return [self._accept(one, row) for one, row in zip(new, kept, strict=True)]
 
     def _accept(self, new: NewExecution, kept: _Kept) -> Accepted:

@@ -26,6 +26,7 @@ metadata = MetaData(
     }
 )
 
+_IS_REPLAY = text("replay_of IS NOT NULL")
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -110,12 +111,7 @@ class ExecutionRow(_Row, table=True):
         Index(None, "flow_run_id"),
         Index(None, "lease_until"),
         Index(None, "finished_at"),
-        Index(
-            None,
-            "replay_of",
-            sqlite_where=text("replay_of IS NOT NULL"),
-            postgresql_where=text("replay_of IS NOT NULL"),
-        ),
+        Index(None, "replay_of", sqlite_where=_IS_REPLAY, postgresql_where=_IS_REPLAY),
     )
 
     id: str = Field(sa_type=PlainText, primary_key=True)

@@ -42,13 +42,9 @@ def keep(connection: Connection, writes: Iterable[Placed]) -> None:
         return
     documents = {digest: document for write in writes for digest, document in write.documents.items()}
     _insert(connection, documents)
-    uses = [
-        {"execution_id": execution_id, "hash": digest}
-        for execution_id, digest in sorted(
-            {(write.execution_id, digest) for write in writes for digest in write.documents}
-        )
-    ]
-    connection.execute(upsert(connection, payload_uses).on_conflict_do_nothing(), uses)
+    uses = sorted({(write.execution_id, digest) for write in writes for digest in write.documents})
+    rows = [{"execution_id": execution_id, "hash": digest} for execution_id, digest in uses]
+    connection.execute(upsert(connection, payload_uses).on_conflict_do_nothing(), rows)
 
 
 def _insert(connection: Connection, documents: Mapping[str, str]) -> None:

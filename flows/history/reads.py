@@ -119,10 +119,9 @@ def cancel_requests(connection: Connection, execution_ids: Sequence[str]) -> dic
 
 def end_of_newest(connection: Connection, count: int) -> datetime | None:
     ends = select(executions.c.finished_at).where(executions.c.finished_at.is_not(None))
-    found = (
-        connection.execute(ends.order_by(executions.c.finished_at.desc()).offset(count - 1).limit(2)).scalars().all()
-    )
-    return found[0] if len(found) == 2 else None
+    newest = ends.order_by(executions.c.finished_at.desc())
+    last = connection.execute(newest.offset(count - 1).limit(2)).scalars().all()
+    return last[0] if len(last) == 2 else None
 
 
 def page(

@@ -8,9 +8,15 @@ import typer
 
 from blocks.errors import IpaasError
 from ipaas.cli.authoring import authoring
-from ipaas.cli.operating import operating
+from ipaas.cli.connectors import connectors
+from ipaas.cli.credentials import credentials
+from ipaas.cli.database import database
+from ipaas.cli.executions import executions
+from ipaas.cli.keys import keys
 from ipaas.cli.output import fail
+from ipaas.cli.running import running
 from ipaas.cli.serving import serving
+from ipaas.cli.workflows import workflows
 
 app = typer.Typer(
     name="ipaas",
@@ -20,15 +26,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, operating):
+for commands in (serving, authoring, running):
     app.registered_commands += commands.registered_commands
-    app.registered_groups += commands.registered_groups
+for name, group in {
+    "workflows": workflows,
+    "executions": executions,
+    "credentials": credentials,
+    "keys": keys,
+    "connectors": connectors,
+    "db": database,
+}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:
-    """Runs the command; an error of ours is one line on standard error and exit code 1."""
+    """Runs the command. What can be expected to go wrong is one line on standard error and exit code 1."""
     try:
         app()
-    except IpaasError as error:
+    except (IpaasError, OSError) as error:
         fail(error)
+        sys.exit(1)
+    except Exception as error:
+        import httpx
+
+        if not isinstance(error, httpx.HTTPError):
+            raise
+        fail(IpaasError(f"Prefect's API did not answer as it should: {type(error).__name__}: {error}"))
         sys.exit(1)

@@ -79,5 +79,3 @@ def worker(
     from ipaas.work import work
 
     work(settings, name=name, limit=limit)
-
-

@@ -28,7 +28,9 @@ Cancel = Callable[[str], Awaitable[None]]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_OF_THE_CONNECTION = frozenset({"connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"})
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"}
+)
 
 
 @dataclass

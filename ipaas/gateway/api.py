@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from blocks.errors import NotFound
 from flows.history import Execution, HistoryStore, Status, StepExecution, Trigger, Workflow
 from ipaas import operations
+from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.problems import Problem
 
 
@@ -49,6 +54,8 @@ class ExecutionSummary(BaseModel):
     flow_run_id: str | None
     flow_run_url: str | None
     replay_of: str | None
+    replayed_by: str | None
+    """Its newest replay: a failed execution without one is still to be dealt with."""
 
 
 class ExecutionView(ExecutionSummary):
@@ -80,16 +87,20 @@ class WorkflowList(BaseModel):
 
 
 class ReplayRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
-    from_step: str | None = None
-    version: str | None = None
+    from_step: str | None = Field(
+        default=None, alias="from", description="A step's id: the steps that began before it keep their results."
+    )
+    version: str | None = Field(
+        default=None, description="`current`, or a version's hash; default: the one that it ran on."
+    )
 
 
 class CancelRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = ""
+    reason: str = Field(default="", max_length=1_000)
 
 
 class Replayed(BaseModel):
@@ -113,6 +124,7 @@ def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
         "flow_run_id": run,
         "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
         "replay_of": execution.replay_of,
+        "replayed_by": execution.replayed_by,
     }
 
 
@@ -154,35 +166,57 @@ def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
     )
 
 
-def authorized(tokens: Sequence[str], request: Request) -> bool:
-    """Whether the request carries one of the tokens; compared in constant time."""
+class GuardedRoute(APIRoute):
+    """Asks for the token before it looks at anything else. A POST needs one that may do more than read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            check_token(request)
+            return await handle(request)
+
+        return guarded
+
+
+def check_token(request: Request) -> None:
+    """Raises Problem: 401 without a token that is known, 403 with one that may only read."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    offered = given.strip().encode("utf-8", "surrogateescape")
-    matches = [hmac.compare_digest(offered, token.encode()) for token in tokens]
-    return scheme.lower() == "bearer" and any(matches)
-
-
-async def may_read(request: Request) -> None:
-    _require(request, (*request.app.state.full_tokens, *request.app.state.read_tokens))
-
-
-async def may_write(request: Request) -> None:
-    if not authorized(request.app.state.full_tokens, request) and authorized(request.app.state.read_tokens, request):
-        raise Problem(403, "this token may only read")
-    _require(request, request.app.state.full_tokens)
-
-
-def _require(request: Request, tokens: Sequence[str]) -> None:
-    if not authorized(tokens, request):
+    offered = given.strip() if scheme.lower() == "bearer" else ""
+    may_write = _is_one_of(offered, request.app.state.full_tokens)
+    may_read = _is_one_of(offered, request.app.state.read_tokens)
+    if not (may_write or may_read):
         raise Problem(401, "needs `Authorization: Bearer TOKEN`", headers={"WWW-Authenticate": "Bearer"})
+    if request.method != "GET" and not may_write:
+        raise Problem(403, "this token may only read")
 
 
-PROBLEM: dict[str, Any] = {"model": ProblemDocument, "content": {"application/problem+json": {}}}
+def _is_one_of(offered: str, tokens: Sequence[str]) -> bool:
+    """In constant time. A header's bytes were read as Latin-1."""
+    matches = [hmac.compare_digest(offered.encode("latin-1"), token.encode()) for token in tokens]
+    return bool(offered) and any(matches)
+
+
+def _in_utc(since: datetime) -> datetime:
+    try:
+        return since.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no such time in UTC") from None
+
+
+_PROBLEM = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": HTTPStatus(status).phrase, "content": _PROBLEM} for status in statuses}
+
+
 router = APIRouter(
     prefix="/api",
-    responses={401: PROBLEM, 403: PROBLEM, 422: PROBLEM, 503: PROBLEM},
+    route_class=GuardedRoute,
+    dependencies=[Depends(HTTPBearer(auto_error=False, description="`IPAAS_API_TOKEN`, or one that may only read."))],
+    responses=_problems(401, 422, 503),
 )
-READ, WRITE = [Depends(may_read)], [Depends(may_write)]
 
 
 def _store(request: Request) -> HistoryStore:
@@ -195,69 +229,73 @@ def _ui(request: Request) -> str | None:
     return url
 
 
-@router.get("/workflows", dependencies=READ)
-async def list_workflows(request: Request) -> WorkflowList:
+@router.get("/workflows", response_model=WorkflowList)
+async def list_workflows(request: Request) -> Response:
     """Every workflow, with its current version."""
     workflows = await _store(request).workflows()
-    return WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows])
+    return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
 
 
-@router.get("/workflows/{name}", dependencies=READ, responses={404: PROBLEM})
-async def show_workflow(request: Request, name: str) -> WorkflowView:
+@router.get("/workflows/{name}", response_model=WorkflowView, responses=_problems(404))
+async def show_workflow(request: Request, name: str) -> Response:
+    """One workflow, with its current version."""
     workflow = await _store(request).workflow(name)
     if workflow is None:
         raise NotFound(f"no workflow {name}")
-    return workflow_view(workflow, _ui(request))
+    return JsonResponse(workflow_view(workflow, _ui(request)))
 
 
-@router.post("/workflows/{name}/activate", dependencies=WRITE, responses={404: PROBLEM})
-async def activate_workflow(request: Request, name: str) -> WorkflowView:
-    """Its hooks accept events again."""
+@router.post("/workflows/{name}/activate", response_model=WorkflowView, responses=_problems(403, 404))
+async def activate_workflow(request: Request, name: str) -> Response:
+    """Its hooks accept events again, and its schedules go on. 503, and nothing changed, while Prefect is away."""
     return await _set_active(request, name, True)
 
 
-@router.post("/workflows/{name}/deactivate", dependencies=WRITE, responses={404: PROBLEM})
-async def deactivate_workflow(request: Request, name: str) -> WorkflowView:
-    """Its hooks answer 409 and its schedules pause; what was accepted still runs."""
+@router.post("/workflows/{name}/deactivate", response_model=WorkflowView, responses=_problems(403, 404))
+async def deactivate_workflow(request: Request, name: str) -> Response:
+    """Its hooks answer 409 and its schedules pause; what was accepted still runs. 503 as in activate."""
     return await _set_active(request, name, False)
 
 
-async def _set_active(request: Request, name: str, active: bool) -> WorkflowView:
+async def _set_active(request: Request, name: str, active: bool) -> Response:
     await operations.set_active(_store(request), request.app.state.prefect, name, active)
     await request.app.state.hooks.refresh()
     return await show_workflow(request, name)
 
 
-@router.get("/executions", dependencies=READ)
+@router.get("/executions", response_model=ExecutionList)
 async def list_executions(
     request: Request,
     workflow: str | None = None,
     status: Status | None = None,
-    since: datetime | None = None,
-    cursor: str | None = None,
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None,
+    cursor: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> ExecutionList:
-    """Newest first. `since` is by the time of acceptance."""
-    if since is not None and since.tzinfo is None:
-        raise Problem(422, "since: needs a time zone, as in 2026-01-31T12:00:00Z")
-    page = await _store(request).executions(workflow=workflow, status=status, since=since, cursor=cursor, limit=limit)
+) -> Response:
+    """Newest first. `since` is by the time of acceptance; `cursor` is the `next_cursor` of the page before."""
+    page = await _store(request).executions(
+        workflow=workflow, status=status, since=since, cursor=str(cursor) if cursor else None, limit=limit
+    )
     items = [ExecutionSummary(**summary(execution, _ui(request))) for execution in page.items]
-    return ExecutionList(items=items, next_cursor=page.next_cursor)
+    return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))
 
 
-@router.get("/executions/{execution_id}", dependencies=READ, responses={404: PROBLEM})
-async def show_execution(request: Request, execution_id: str) -> ExecutionView:
+@router.get("/executions/{execution_id}", response_model=ExecutionView, responses=_problems(404))
+async def show_execution(request: Request, execution_id: str) -> Response:
     """One execution with its event, output and steps."""
     execution = await _store(request).execution(execution_id)
     if execution is None:
         raise NotFound(f"no execution {execution_id}")
-    return view(execution, _ui(request))
+    return JsonResponse(view(execution, _ui(request)))
 
 
 @router.post(
-    "/executions/{execution_id}/replay", dependencies=WRITE, status_code=202, responses={404: PROBLEM, 409: PROBLEM}
+    "/executions/{execution_id}/replay",
+    status_code=202,
+    response_model=Replayed,
+    responses=_problems(400, 403, 404, 409),
 )
-async def replay_execution(request: Request, execution_id: str, how: ReplayRequest | None = None) -> Replayed:
+async def replay_execution(request: Request, execution_id: str, how: ReplayRequest | None = None) -> Response:
     """Runs an ended execution's event again, as a new execution."""
     how = how or ReplayRequest()
     state = request.app.state
@@ -265,17 +303,20 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
         state.store, state.clock, execution_id, from_step=how.from_step, version=how.version
     )
     state.dispatcher.poke()
-    return Replayed(execution_id=again, replay_of=execution_id)
+    return JsonResponse(Replayed(execution_id=again, replay_of=execution_id), status_code=202)
 
 
 @router.post(
-    "/executions/{execution_id}/cancel", dependencies=WRITE, status_code=202, responses={404: PROBLEM, 409: PROBLEM}
+    "/executions/{execution_id}/cancel",
+    status_code=202,
+    response_model=ExecutionView,
+    responses=_problems(400, 403, 404, 409),
 )
-async def cancel_execution(request: Request, execution_id: str, why: CancelRequest | None = None) -> ExecutionView:
-    """Cancels an execution that has not ended."""
+async def cancel_execution(request: Request, execution_id: str, why: CancelRequest | None = None) -> Response:
+    """Cancels an execution that has not ended: at once, or within seconds when it runs."""
     state = request.app.state
     reason = why.reason if why else ""
     execution = await operations.cancel(
         state.store, state.prefect, state.clock, execution_id, by="the API", reason=reason
     )
-    return view(execution, _ui(request))
+    return JsonResponse(view(execution, _ui(request)), status_code=202)

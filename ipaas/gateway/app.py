@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -14,51 +14,88 @@ import prometheus_client
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from starlette.exceptions import HTTPException
 
 from blocks import Keyring, PrefectCredentials, Settings, use_keyring
-from blocks.clock import SystemClock
+from blocks.clock import Clock, SystemClock
 from blocks.errors import IpaasError
-from flows.history import Execution, open_store
+from connectors.call import CredentialSource
+from flows.history import Execution, HistoryStore, Limits, open_store
+from ipaas import operations
 from ipaas.dispatcher import Dispatcher
 from ipaas.gateway import api
+from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
+from ipaas.gateway.entrance import Door, Entrance
 from ipaas.gateway.hooks import Hooks
-from ipaas.gateway.metrics import Metrics
+from ipaas.gateway.metrics import FromHistory, Metrics
 from ipaas.gateway.problems import (
     Problem,
     on_http_exception,
     on_ipaas_error,
     on_problem,
+    on_unexpected,
     problem_response,
 )
+from ipaas.gateway.rates import Rates
 from ipaas.gateway.receive import Front
 from ipaas.gateway.waiting import Waiting
+from ipaas.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
 
 logger = logging.getLogger("ipaas.gateway")
 
-HOOK_METHODS = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"]
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the gateway works with and does not own: the real ones, or a test's."""
+
+    store: HistoryStore
+    prefect: PrefectClient
+    credentials: CredentialSource
+    clock: Clock
 
 
-def create_app(settings: Settings) -> FastAPI:
+Open = Callable[[Settings], AbstractAsyncContextManager[Surroundings]]
+
+
+@asynccontextmanager
+async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
+    """The settings' database and keys, and the environment's Prefect.
+
+    Raises:
+        ConfigurationError, StorageUnavailable
+    """
+    clock = SystemClock()
+    use_keyring(Keyring.from_settings(settings))
+    store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
+    await store.open()
+    try:
+        async with get_client() as prefect:
+            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock)
+    finally:
+        await store.close()
+
+
+def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
     """The gateway's application; its parts start and stop with it.
 
     Raises:
-        ConfigurationError, StorageUnavailable: when it starts.
+        ConfigurationError: a rate limit can't be understood; the rest, and StorageUnavailable, when it starts.
     """
     app = FastAPI(
         title="prefect-ipaas",
         version="1",
         description="Executions and workflows of prefect-ipaas.",
-        lifespan=lambda app: _lifespan(app, settings),
+        lifespan=lambda app: _lifespan(app, settings, open_),
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
     )
+    app.state.settings, app.state.metrics, app.state.door = settings, Metrics(), Door()
+    app.state.rates = Rates(settings)
     app.include_router(api.router)
-    app.add_api_route("/hooks/{path:path}", _receive, methods=HOOK_METHODS, include_in_schema=False)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_api_route("/readyz", _readyz, include_in_schema=False)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
@@ -66,42 +103,55 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(IpaasError, on_ipaas_error)
+    app.add_exception_handler(Exception, on_unexpected)
     if settings.cors_origins:
+        methods, headers = ["GET", "POST"], ["Authorization"]
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["Authorization"]
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=methods, allow_headers=headers
         )
+    app.add_middleware(Entrance)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    clock, metrics = SystemClock(), Metrics()
-    use_keyring(Keyring.from_settings(settings))
-    store = open_store(settings.database, clock)
-    await store.open()
-    async with get_client() as prefect:
-        hooks, backlog, waiting = Hooks(store), Backlog(store, settings.backlog), Waiting(store)
-        dispatcher = Dispatcher(store, prefect, clock, _count_dispatched(metrics, clock))
-        app.state.store, app.state.prefect, app.state.clock = store, prefect, clock
-        app.state.hooks, app.state.dispatcher, app.state.metrics, app.state.backlog = hooks, dispatcher, metrics, backlog
-        app.state.full_tokens, app.state.read_tokens = full_tokens(settings), read_tokens(settings)
-        app.state.ui_url = settings.prefect_ui_url
-        app.state.front = Front(
-            settings, store, hooks, PrefectCredentials(clock=clock), dispatcher, waiting, backlog, clock, metrics
+async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncIterator[None]:
+    state = app.state
+    metrics: Metrics = state.metrics
+    async with open_(settings) as given:
+        store, clock = given.store, given.clock
+        hooks, waiting = Hooks(store), Waiting(store)
+        backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
+        dispatcher = Dispatcher(store, given.prefect, clock, _count_dispatched(metrics, clock))
+        state.store, state.prefect, state.clock = store, given.prefect, clock
+        state.hooks, state.dispatcher, state.backlog, state.waiting = hooks, dispatcher, backlog, waiting
+        state.from_history = FromHistory(metrics, store, clock)
+        state.full_tokens, state.read_tokens = full_tokens(settings), read_tokens(settings)
+        state.ui_url = settings.prefect_ui_url
+        state.front = Front(
+            settings=settings,
+            store=store,
+            hooks=hooks,
+            credentials=given.credentials,
+            dispatcher=dispatcher,
+            answers=Answers(store, waiting, clock, metrics, _cancel_for_sender(given)),
+            backlog=backlog,
+            rates=state.rates,
+            clock=clock,
+            metrics=metrics,
+            door=state.door,
         )
         await hooks.refresh()
-        services = [asyncio.create_task(part.run()) for part in (hooks, backlog, waiting, dispatcher)]
+        retention = Retention(store, clock, settings.retention, settings.retention_count)
+        services = [asyncio.create_task(part.run()) for part in (hooks, backlog, waiting, dispatcher, retention)]
         try:
             yield
         finally:
             for service in services:
                 service.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*services)
-            await store.close()
+            await asyncio.gather(*services, return_exceptions=True)
 
 
-def _count_dispatched(metrics: Metrics, clock: SystemClock) -> Callable[[Sequence[Execution]], None]:
+def _count_dispatched(metrics: Metrics, clock: Clock) -> Callable[[Sequence[Execution]], None]:
     def count(executions: Sequence[Execution]) -> None:
         metrics.dispatched.inc(len(executions))
         for execution in executions:
@@ -110,9 +160,18 @@ def _count_dispatched(metrics: Metrics, clock: SystemClock) -> Callable[[Sequenc
     return count
 
 
-async def _receive(request: Request) -> Response:
-    front: Front = request.app.state.front
-    return await front.receive(request)
+def _cancel_for_sender(given: Surroundings) -> Cancel:
+    async def cancel(execution_id: str) -> None:
+        try:
+            await operations.cancel(
+                given.store, given.prefect, given.clock, execution_id, by="the sender", reason="hung up"
+            )
+        except operations.Conflict:
+            return  # it ended just before
+        except IpaasError as error:
+            logger.warning("execution %s goes on though its sender hung up: %s", execution_id, error)
+
+    return cancel
 
 
 async def _healthz() -> dict[str, str]:
@@ -122,13 +181,13 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> Response:
     """200 when the database and Prefect answer; 503 names the one that does not."""
     state = request.app.state
-    faults = [fault for fault in await asyncio.gather(_fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect")) if fault]
-    if faults:
+    found = await asyncio.gather(_fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect"))
+    if faults := [fault for fault in found if fault]:
         return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"})
     return Response('{"status":"ready"}', media_type="application/json")
 
 
-async def _ask(prefect: Any) -> None:
+async def _ask(prefect: PrefectClient) -> None:
     if error := await prefect.api_healthcheck():
         raise error
 
@@ -144,16 +203,8 @@ async def _fault(check: Coroutine[Any, Any, None], name: str) -> str | None:
 
 async def _metrics(request: Request) -> Response:
     state = request.app.state
-    metrics: Metrics = state.metrics
-    with contextlib.suppress(IpaasError):  # what is counted here is still told while the database is away
-        metrics.backlog.clear()
-        for workflow, waiting in (await state.store.backlog()).items():
-            metrics.backlog.labels(workflow).set(waiting)
-        oldest = await state.store.oldest_accepted()
-        metrics.oldest.set((state.clock.now() - oldest).total_seconds() if oldest else 0)
-        for status, count in (await state.store.counts()).items():
-            metrics.executions.labels(status).set(count)
-    return Response(metrics.text(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    await state.from_history.refresh()
+    return Response(state.metrics.text(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

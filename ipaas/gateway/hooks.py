@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from blocks import Credential, credential_type
 from blocks.errors import CredentialError, IpaasError
 from connectors.call import CredentialSource
-from connectors.webhooks import Scheme, accepted_secrets, build_scheme, credential_types, handshake_methods, secret_headers
+from connectors.webhooks import (
+    Scheme,
+    accepted_secrets,
+    build_scheme,
+    credential_types,
+    handshake_methods,
+    secret_headers,
+)
 from flows.definition import Declaration, Respond, Webhook
 from flows.expressions import Expression, compile_value
 from flows.history import HistoryStore, Workflow
@@ -59,7 +66,8 @@ class Hook:
         Raises:
             CredentialError: the credential is missing, of a type that does not fit the scheme, or can't be opened.
         """
-        assert self.webhook.auth and self.scheme  # noqa: S101 - only asked for verified hooks
+        assert self.webhook.auth  # noqa: S101 - only asked for verified hooks
+        assert self.scheme  # noqa: S101
         faults: list[str] = []
         for slug in credential_types(self.scheme):
             kind: type[Credential] = credential_type(slug)

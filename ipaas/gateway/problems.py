@@ -7,9 +7,13 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from blocks.errors import IpaasError, NotFound, StorageUnavailable
+from ipaas import operations
+from ipaas.gateway.json_response import JsonResponse
+
+_STATUS = {NotFound: 404, operations.Conflict: 409, operations.UnfitEvent: 422}
 
 
 class Problem(Exception):
@@ -32,7 +36,7 @@ class Problem(Exception):
 
 def problem_response(status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> Response:
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
-    return JSONResponse(document, status_code=status, headers=headers, media_type="application/problem+json")
+    return JsonResponse(document, status_code=status, headers=headers, media_type="application/problem+json")
 
 
 def unavailable(detail: str, *, reason: str = "storage") -> Problem:
@@ -53,10 +57,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_ipaas_error(request: Request, error: Exception) -> Response:
     if isinstance(error, StorageUnavailable):
         return unavailable("the storage does not answer; nothing was stored").response()
-    if isinstance(error, NotFound):
-        return problem_response(404, str(error))
+    if isinstance(error, operations.PrefectUnavailable):
+        return unavailable(str(error)).response()
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     code = error.code if isinstance(error, IpaasError) else "error"
-    return problem_response(500, str(error), code=code)
+    return problem_response(status, str(error), code=code)
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

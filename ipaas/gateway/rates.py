@@ -7,6 +7,7 @@ import math
 import time
 
 from limits import RateLimitItem, parse
+from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError as BadStorage
 from limits.errors import StorageError
@@ -66,11 +67,13 @@ def _rate(variable: str, value: str | None) -> RateLimitItem | None:
         raise ConfigurationError(f"{variable}: {value!r} is no rate; write it as 100/second or 1000/minute") from None
 
 
-def _storage(url: str) -> object:
+def _storage(url: str) -> Storage:
     try:
-        return storage_from_string(f"async+{url.removeprefix('async+')}", wrap_exceptions=True, **_options(url))
+        storage = storage_from_string(f"async+{url.removeprefix('async+')}", wrap_exceptions=True, **_options(url))
     except (BadStorage, ValueError) as error:
         raise ConfigurationError(f"IPAAS_RATE_LIMIT_STORAGE: {error}") from None
+    assert isinstance(storage, Storage)  # noqa: S101 - what `async+` asks for
+    return storage
 
 
 def _options(url: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The hot path: one inbound request, from its first byte to its answer.
 
-Only what the sender must wait for happens here: match, bound, verify, understand, store. The 202 goes out after the event
-is durable; Prefect is not in the way.
+Only what the sender must wait for happens here: match, bound, verify, understand, store. The 202 goes out after the
+event is durable; Prefect is not in the way.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class Front:
             if problem.status in (429, 503):
                 self._seldom.warning("refused a request to /hooks/%s: %s", path, problem.detail)
         except StorageUnavailable as error:
-            reason, answer = "storage", unavailable("the storage does not answer; nothing was stored, please send it again")
+            reason, answer = (
+                "storage",
+                unavailable("the storage does not answer; nothing was stored, please send it again"),
+            )
             self._seldom.warning("an event for /hooks/%s could not be stored: %s", path, error)
         except Exception:
             reason, answer = "error", Problem(500, "internal error")
@@ -124,9 +127,7 @@ class Front:
             self.metrics.unverified.labels(hook.workflow, error.reason).inc()
             raise Problem(401, "the delivery could not be verified", reason="unverified") from None
 
-    def _dedupe_key(
-        self, hook: Hook, request: Request, event: Mapping[str, Any], verified: Verified
-    ) -> str | None:
+    def _dedupe_key(self, hook: Hook, request: Request, event: Mapping[str, Any], verified: Verified) -> str | None:
         """What makes this delivery the same as another one, scoped to the hook; None: nothing does."""
         known_by = (
             ("dedupe", self._rendered_dedupe(hook, hook.dedupe, event) if hook.dedupe else None),

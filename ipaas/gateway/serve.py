@@ -2,27 +2,87 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+from functools import partial
+
 import uvicorn
+from fastapi import FastAPI
 
 from blocks.settings import Settings
 from ipaas.gateway.app import create_app
+from ipaas.gateway.protocol import GatewayProtocol
 from ipaas.logs import set_up_logging
 
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 30
+GIVE_UP_SECONDS = 25.0
+"""While it drains: how long a caller still waits for its execution's end, before it gets its 202."""
+OWN_FILES = 256
+"""File descriptors for all but connections: the database, logs, Prefect."""
 
 
-def serve(settings: Settings, *, host: str, port: int) -> None:
-    """Serves until SIGTERM or Ctrl-C: then it accepts no more, and answers what it has accepted."""
-    set_up_logging(settings)
-    uvicorn.run(
-        create_app(settings),
+class GatewayServer(uvicorn.Server):
+    """Tells the application when it drains, so that it takes no more."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        state = self._app.state
+        state.door.shut = True
+        give_up = asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, state.waiting.give_up)
+        await super().shutdown(sockets)
+        give_up.cancel()
+
+
+def make_server(settings: Settings, app: FastAPI, *, host: str, port: int) -> GatewayServer:
+    protocol = partial(
+        GatewayProtocol,
+        max_connections=_room_for(settings.max_connections),
+        refused=app.state.metrics.connections_refused,
+    )
+    config = uvicorn.Config(
+        app,
         host=host,
         port=port,
+        http=protocol,  # type: ignore[arg-type]  # it is called to make one, as a class would be
+        ws="none",
+        loop="auto",
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         backlog=4096,
     )
+    return GatewayServer(config, app)
+
+
+def serve(settings: Settings, *, host: str, port: int) -> None:
+    """Serves until SIGTERM or Ctrl-C: then it accepts no more, and answers what it has accepted.
+
+    Raises:
+        ConfigurationError: a setting can't be understood.
+    """
+    set_up_logging(settings)
+    # Its warnings are one line for each broken request, at any sender's will; they are counted instead.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    server = make_server(settings, create_app(settings), host=host, port=port)
+    with contextlib.suppress(KeyboardInterrupt):  # what uvicorn raises once it has stopped for Ctrl-C
+        server.run()
+
+
+def _room_for(connections: int) -> int:
+    """Raises this process's limit of open files; how many of the connections it has room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, max(soft - OWN_FILES, 16))

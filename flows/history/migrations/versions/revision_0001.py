@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -119,5 +121,5 @@ def _text(name: str, *, optional: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=optional)
 
 
-def _time(name: str, *, optional: bool = False) -> sa.Column[object]:
+def _time(name: str, *, optional: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=optional)

@@ -1,0 +1,212 @@
+"""`ipaas executions`: what ran, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from blocks.errors import NotFound
+from blocks.settings import Settings
+from ipaas.cli.output import AsJson, print_fields, print_json, print_table
+from ipaas.cli.session import connect, run, ui_url
+
+if TYPE_CHECKING:
+    from flows.history import Execution, HistoryStore, Page
+
+executions = typer.Typer(help="What ran: list, show, replay, cancel. Alone: list.")
+
+StatusName = Literal["accepted", "running", "succeeded", "failed", "timed_out", "cancelled", "skipped"]
+EndedName = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"]
+
+
+def _since(text: str) -> datetime:
+    """`1d` ago, or a time."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from blocks.duration import Seconds
+
+    try:
+        return datetime.now(UTC) - timedelta(seconds=TypeAdapter(Seconds).validate_python(text))
+    except (ValidationError, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no duration like 1d, and no time like 2026-01-31T12:00:00Z") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} needs a time zone, as in 2026-01-31T12:00:00Z")
+    return moment
+
+
+OfWorkflow = Annotated[str | None, typer.Option(help="Only this workflow's.")]
+Since = Annotated[
+    datetime | None, typer.Option(parser=_since, metavar="1d|TIME", help="Only those accepted since then.")
+]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+
+
+@executions.callback(invoke_without_command=True)
+def by_default(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_executions(as_json=as_json)
+
+
+@executions.command("list")
+def list_executions(
+    workflow: OfWorkflow = None,
+    status: Annotated[StatusName | None, typer.Option(help="Only those of this status.")] = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Where the last page ended: its `next_cursor`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Newest first."""
+    settings = connect()
+    page = run(_page(settings, workflow=workflow, status=status, since=since, limit=limit, cursor=cursor))
+    from ipaas.gateway.api import ExecutionList, ExecutionSummary, summary
+
+    if as_json:
+        items = [ExecutionSummary(**summary(one, ui_url(settings))) for one in page.items]
+        print_json(ExecutionList(items=items, next_cursor=page.next_cursor).model_dump(mode="json"))
+        return
+    rows = [(one.id, one.workflow, one.trigger, one.status, one.accepted_at, _message(one)) for one in page.items]
+    print_table(("EXECUTION", "WORKFLOW", "TRIGGER", "STATUS", "ACCEPTED", "ERROR"), rows)
+    if page.next_cursor:
+        typer.echo(f"more: --cursor {page.next_cursor}", err=True)
+
+
+@executions.command()
+def show(execution_id: Id, as_json: AsJson = False) -> None:
+    """One execution with its event, output and steps."""
+    settings = connect()
+    _print_one(run(_execution(settings, execution_id)), ui_url(settings), as_json)
+
+
+@executions.command()
+def replay(
+    execution_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="The executions' ids.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="Steps before this one keep their results.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="`current`, or a version's hash; default: the one it ran on.")
+    ] = None,
+    status: Annotated[
+        EndedName | None, typer.Option(help="All that ended so, instead of ids; those replayed already are left out.")
+    ] = None,
+    workflow: OfWorkflow = None,
+    since: Since = None,
+    as_json: AsJson = False,
+) -> None:
+    """Runs the events of ended executions again, as new executions."""
+    if bool(execution_ids) == (status is not None):
+        raise typer.BadParameter("give ids, or --status for many", param_hint="ID, --status")
+    if execution_ids and (workflow or since):
+        raise typer.BadParameter("belongs to --status", param_hint="--workflow, --since")
+    replayed = run(_replay(connect(), execution_ids or (), from_step, version, status, workflow, since))
+    if as_json:
+        print_json({"items": [{"execution_id": again, "replay_of": first} for first, again in replayed]})
+    else:
+        print_table(("REPLAYED", "AS"), replayed)
+
+
+@executions.command()
+def cancel(
+    execution_id: Id,
+    reason: Annotated[str, typer.Option(help="Kept with the execution.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancels an execution that has not ended; one that runs ends within seconds."""
+    settings = connect()
+    _print_one(run(_cancel(settings, execution_id, reason)), ui_url(settings), as_json)
+
+
+def _print_one(execution: Execution, ui: str | None, as_json: bool) -> None:
+    from ipaas.gateway.api import view
+
+    shown = view(execution, ui)
+    if as_json:
+        print_json(shown.model_dump(mode="json"))
+        return
+    print_fields(shown.model_dump(exclude={"steps"}))
+    if shown.steps:
+        typer.echo()
+        rows = [(one.id, one.action, one.status, one.attempts, one.output, _message(one)) for one in shown.steps]
+        print_table(("STEP", "ACTION", "STATUS", "ATTEMPTS", "OUTPUT", "ERROR"), rows)
+
+
+def _message(one: Any) -> str | None:
+    return (one.error or {}).get("message")
+
+
+async def _page(settings: Settings, *, status: str | None, **filters: Any) -> Page:
+    from flows.history import Status
+    from ipaas.connection import history
+
+    async with history(settings) as store:
+        return await store.executions(status=Status(status) if status else None, **filters)
+
+
+async def _execution(settings: Settings, execution_id: str) -> Execution:
+    from ipaas.connection import history
+
+    async with history(settings) as store:
+        return await _existing(store, execution_id)
+
+
+async def _existing(store: HistoryStore, execution_id: str) -> Execution:
+    execution = await store.execution(execution_id)
+    if execution is None:
+        raise NotFound(f"no execution {execution_id}")
+    return execution
+
+
+async def _replay(
+    settings: Settings,
+    ids: Sequence[str],
+    from_step: str | None,
+    version: str | None,
+    status: str | None,
+    workflow: str | None,
+    since: datetime | None,
+) -> list[tuple[str, str]]:
+    from blocks.clock import SystemClock
+    from ipaas import operations
+    from ipaas.connection import history
+
+    replayed: list[tuple[str, str]] = []
+    async with history(settings) as store:
+        for one in ids or await _ended(store, status, workflow, since):
+            again = await operations.replay(store, SystemClock(), one, from_step=from_step, version=version)
+            replayed.append((one, again))
+    return replayed
+
+
+async def _ended(store: HistoryStore, status: str | None, workflow: str | None, since: datetime | None) -> list[str]:
+    """The executions that ended so and were not replayed since, oldest first."""
+    found: list[str] = []
+    replayed: set[str] = set()
+    cursor: str | None = None
+    while True:  # newest first, so a replay comes before what it replays
+        page = await store.executions(workflow=workflow, since=since, cursor=cursor, limit=500)
+        for one in page.items:
+            if one.replay_of:
+                replayed.add(one.replay_of)
+            if one.status == status and one.id not in replayed:
+                found.append(one.id)
+        cursor = page.next_cursor
+        if cursor is None:
+            return found[::-1]
+
+
+async def _cancel(settings: Settings, execution_id: str, reason: str) -> Execution:
+    from blocks.clock import SystemClock
+    from ipaas import operations
+    from ipaas.connection import history, prefect
+
+    async with history(settings) as store, prefect() as client:
+        await operations.cancel(store, client, SystemClock(), execution_id, by="the command line", reason=reason)
+        return await _existing(store, execution_id)

@@ -1,0 +1,80 @@
+"""What commands begin with: the settings, the running platform, an event loop, documents that are read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from blocks.errors import ConfigurationError, IpaasError
+from blocks.settings import Settings
+from ipaas.environment import Addresses, use_running_platform
+
+T = TypeVar("T")
+
+
+class InputError(IpaasError):
+    """A document that was given to a command is not what the command takes."""
+
+    code = "input"
+
+
+def read_settings() -> Settings:
+    """Raises ConfigurationError, naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        name = "__".join(str(part) for part in fault["loc"]).upper()
+        raise ConfigurationError(f"IPAAS_{name}: {fault['msg']}") from None
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def connect() -> Settings:
+    """The settings, with this process pointed at the platform that runs in the home. To be called before Prefect is
+    imported.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the home can't be read.
+    """
+    settings = read_settings()
+    use_running_platform(settings)
+    return settings
+
+
+def ui_url(settings: Settings) -> str | None:
+    """Prefect's UI, for links."""
+    addresses = Addresses.read(settings)
+    return settings.prefect_ui_url or (addresses.prefect_ui if addresses else None)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it to its end; Ctrl-C is exit code 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def read_json(source: str) -> Any:
+    """The JSON document in a file, or on standard input for `-`.
+
+    Raises:
+        InputError: it can't be read, or is not JSON.
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        return json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from None
+    except ValueError as error:  # not shown whole: what is wrong may be a secret
+        place = f": line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{name} is not JSON{place}") from None

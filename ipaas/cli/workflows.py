@@ -1,0 +1,108 @@
+"""`ipaas workflows`: what is published, and whether it takes events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from blocks.errors import NotFound
+from blocks.settings import Settings
+from ipaas.cli.output import AsJson, print_fields, print_json, print_table
+from ipaas.cli.session import connect, run, ui_url
+
+workflows = typer.Typer(help="What is published: list, show, activate, deactivate. Alone: list.")
+
+Name = Annotated[str, typer.Argument(help="The workflow's name.")]
+
+
+@workflows.callback(invoke_without_command=True)
+def by_default(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_workflows(as_json)
+
+
+@workflows.command("list")
+def list_workflows(as_json: AsJson = False) -> None:
+    """Every workflow, with its triggers and current version."""
+    views = run(_views(connect()))
+    if as_json:
+        print_json({"items": views})
+        return
+    rows = [
+        (view["name"], view["active"], view["version"], "; ".join(map(trigger_text, view["triggers"])))
+        for view in views
+    ]
+    print_table(("WORKFLOW", "ACTIVE", "VERSION", "TRIGGERS"), rows)
+
+
+@workflows.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """One workflow."""
+    _print_one(run(_view(connect(), name)), as_json)
+
+
+@workflows.command()
+def activate(name: Name, as_json: AsJson = False) -> None:
+    """Its hooks take events again, and its schedules go on."""
+    _print_one(run(_set_active(connect(), name, True)), as_json)
+
+
+@workflows.command()
+def deactivate(name: Name, as_json: AsJson = False) -> None:
+    """Its hooks answer 409 and its schedules pause; what was accepted still runs."""
+    _print_one(run(_set_active(connect(), name, False)), as_json)
+
+
+def trigger_text(trigger: Mapping[str, Any]) -> str:
+    """`POST /hooks/orders (shopify)`, `cron 0 9 * * 1-5 Europe/Berlin`; a hook that takes anything says so."""
+    if webhook := trigger.get("webhook"):
+        auth = webhook["auth"]
+        guard = "NOT VERIFIED" if auth == "none" else auth["scheme"]
+        return f"{','.join(webhook['methods'])} /hooks/{webhook['path']} ({guard})"
+    kind, data = next(iter(trigger.items()))
+    if kind == "schedule":
+        return f"cron {data['cron']} {data.get('timezone', 'UTC')}" if "cron" in data else f"every {data['every']:g} s"
+    return str(kind)
+
+
+def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(view)
+        return
+    print_fields(
+        {key: value for key, value in view.items() if key not in ("triggers", "tags")}
+        | {
+            "tags": ", ".join(view["tags"]),
+            "triggers": "; ".join(map(trigger_text, view["triggers"])),
+        }
+    )
+
+
+async def _views(settings: Settings) -> list[dict[str, Any]]:
+    from ipaas.connection import history
+    from ipaas.gateway.api import workflow_view
+
+    async with history(settings) as store:
+        return [workflow_view(one, ui_url(settings)).model_dump(mode="json") for one in await store.workflows()]
+
+
+async def _view(settings: Settings, name: str) -> dict[str, Any]:
+    from ipaas.connection import history
+    from ipaas.gateway.api import workflow_view
+
+    async with history(settings) as store:
+        workflow = await store.workflow(name)
+    if workflow is None:
+        raise NotFound(f"no workflow {name}: see `ipaas workflows`")
+    return workflow_view(workflow, ui_url(settings)).model_dump(mode="json")
+
+
+async def _set_active(settings: Settings, name: str, active: bool) -> dict[str, Any]:
+    from ipaas import operations
+    from ipaas.connection import history, prefect
+
+    async with history(settings) as store, prefect() as client:
+        await operations.set_active(store, client, name, active)
+    return await _view(settings, name)

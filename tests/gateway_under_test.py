@@ -1,0 +1,125 @@
+"""The gateway's whole application in this process: memory instead of a database, a Prefect that is a function."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from prefect.client.orchestration import PrefectClient
+
+from blocks.clock import Clock, ManualClock
+from blocks.settings import Settings
+from blocks.source import MemoryCredentials
+from flows.compiler import version_of
+from flows.history import Execution, MemoryStore, Status
+from flows.yaml_source import load_workflow
+from ipaas.gateway.app import Surroundings, create_app
+
+SENDER = "192.0.2.7"
+
+ORDERS = """
+name: orders
+triggers: [{webhook: {auth: none}}]
+steps: [{id: note, uses: log.message, with: {text: hello}}]
+"""
+
+
+def prefect_is_up(request: httpx.Request) -> httpx.Response:
+    if request.url.path.endswith("/health"):
+        return httpx.Response(200, json=True)
+    return httpx.Response(503)  # it takes no runs: what is accepted stays accepted
+
+
+def prefect_is_away(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+@dataclass
+class Gateway:
+    app: FastAPI
+    http: httpx.AsyncClient
+    store: MemoryStore
+    clock: ManualClock
+
+    async def post(self, body: Any = None, path: str = "/hooks/orders", **arguments: Any) -> httpx.Response:
+        return await self.http.post(path, json=body, **arguments)
+
+    async def publish(self, text: str) -> None:
+        await self.store.publish(version_of(load_workflow(text), text, language="yaml", file="test.yaml"))
+        await self.app.state.hooks.refresh()
+
+    async def executions(self) -> list[Execution]:
+        """All, oldest first, with their events."""
+        page = await self.store.executions()
+        whole = [await self.store.execution(item.id) for item in reversed(page.items)]
+        return [execution for execution in whole if execution]
+
+    async def accepted(self) -> str:
+        """The id of the execution that a request under way has stored."""
+        async with asyncio.timeout(10):
+            while not (found := (await self.store.executions()).items):
+                await asyncio.sleep(0.002)
+        return found[0].id
+
+    async def end(self, execution_id: str, status: Status = Status.SUCCEEDED, **outcome: Any) -> None:
+        """Does what a worker does."""
+        now = self.clock.now()
+        await self.store.begin(execution_id, flow_run_id=None, owner="test", now=now, lease_until=now)
+        await self.store.finish(execution_id, status, now=now, **outcome)
+
+    def counted(self, name: str, **labels: str) -> float:
+        """A metric's value; 0 if nothing has been counted."""
+        return self.app.state.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def rejected(self) -> dict[str, float]:
+        """How many requests were rejected, by reason."""
+        [metric] = [
+            metric for metric in self.app.state.metrics.registry.collect() if metric.name == "ipaas_events_rejected"
+        ]
+        return {sample.labels["reason"]: sample.value for sample in metric.samples if sample.name.endswith("_total")}
+
+
+@contextmanager
+def application(
+    *,
+    store: MemoryStore,
+    clock: Clock,
+    credentials: Mapping[str, Mapping[str, Any]] | None = None,
+    prefect: Callable[[httpx.Request], httpx.Response] = prefect_is_up,
+    **settings: Any,
+) -> Iterator[FastAPI]:
+    """The application, not yet started."""
+
+    @asynccontextmanager
+    async def surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
+        transport = httpx.MockTransport(prefect)
+        async with PrefectClient("http://prefect.test/api", httpx_settings={"transport": transport}) as client:
+            yield Surroundings(store, client, MemoryCredentials(credentials or {}), clock)
+
+    with tempfile.TemporaryDirectory() as home:
+        given = Settings(_env_file=None, home=Path(home), **settings)  # type: ignore[call-arg]
+        yield create_app(given, surroundings)
+
+
+@asynccontextmanager
+async def gateway(*workflows: str, store: MemoryStore | None = None, **given: Any) -> AsyncIterator[Gateway]:
+    """A gateway that has published `workflows` (default: `ORDERS`); requests come without a network."""
+    clock = ManualClock()
+    store = store or MemoryStore(clock)
+    with application(store=store, clock=clock, **given) as app:
+        transport = httpx.ASGITransport(app, client=(SENDER, 40000), raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http,
+        ):
+            under_test = Gateway(app, http, store, clock)
+            for text in workflows or (ORDERS,):
+                await under_test.publish(text)
+            yield under_test

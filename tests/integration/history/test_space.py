@@ -1,0 +1,98 @@
+"""What the history takes of the disk: large documents once, and nothing for what is pruned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from store_suite import DAY, T0, an_execution, ended
+
+from blocks.clock import ManualClock
+from flows.history import Limits, SqlStore, migrations
+from flows.history.database import connect, database_url
+from flows.history.models import payload_uses, payloads
+from ipaas.retention import prune
+
+
+@pytest.fixture
+async def store(history_url: str) -> AsyncIterator[SqlStore]:
+    store = SqlStore(history_url, limits=Limits(inline_bytes=100))
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def count(url: str) -> tuple[int, int]:
+    """Large documents, and uses of them."""
+    engine = connect(database_url(url), connections=1, writes=False)
+    async with engine.connect() as connection:
+        counts = [
+            (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in (payloads, payload_uses)
+        ]
+    await engine.dispose()
+    return counts[0], counts[1]
+
+
+async def test_equal_large_documents_are_stored_once(store: SqlStore, history_url: str) -> None:
+    large = {"body": "x" * 100}
+
+    await store.accept([an_execution(event=large) for _ in range(3)] + [an_execution(event="small")])
+
+    assert await count(history_url) == (1, 3)
+
+
+async def test_what_is_not_stored_leaves_no_large_document(store: SqlStore, history_url: str) -> None:
+    await store.accept([an_execution(dedupe_key="k")])
+
+    await store.accept([an_execution(dedupe_key="k", event={"body": "x" * 100})])
+
+    assert await count(history_url) == (0, 0)
+
+
+async def test_large_documents_go_with_the_last_execution_that_has_them(store: SqlStore, history_url: str) -> None:
+    await ended(store, event={"body": "x" * 100}, at=T0)
+    await ended(store, event={"body": "x" * 100}, at=T0 + DAY)
+    await ended(store, event={"body": "y" * 100}, at=T0)
+
+    await store.prune(before=T0 + DAY, limit=10)
+    some = await count(history_url)
+    await store.prune(before=T0 + 2 * DAY, limit=10)
+
+    assert (some, await count(history_url)) == ((1, 1), (0, 0))
+
+
+async def test_a_large_document_that_comes_while_it_is_pruned_is_kept(history_url: str) -> None:
+    """Two processes, again and again: one deletes the last execution that has the document, one stores the next."""
+    limits = Limits(inline_bytes=100)
+    gateway, pruner = SqlStore(history_url, limits=limits), SqlStore(history_url, limits=limits)
+    large = {"body": "x" * 100}
+    await ended(gateway, event=large)
+    for _ in range(30):
+        new = an_execution(event=large)
+        await asyncio.gather(gateway.accept([new]), pruner.prune(before=T0 + DAY, limit=10))
+        execution = await gateway.execution(new.id)
+        assert execution is not None
+        assert execution.event == large
+        await gateway.finish(new.id, execution.status.SUCCEEDED, now=T0)
+    await gateway.close()
+    await pruner.close()
+
+
+async def test_a_file_shrinks_when_executions_are_pruned(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    await migrations.upgrade(f"sqlite:///{file}")
+    store, clock = SqlStore(f"sqlite:///{file}"), ManualClock(T0 + DAY)
+    for number in range(20):
+        await ended(store, event={"body": f"{number}" * 500_000})
+    await store.close()
+    full = file.stat().st_size
+
+    assert await prune(store, clock, older_than=DAY / 2) == 20
+    await store.close()
+
+    assert full > 10_000_000
+    assert file.stat().st_size < 500_000

@@ -1,0 +1,239 @@
+"""The running platform, for tests: `ipaas up` as a process, a sink that records what reaches it, and waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+T = TypeVar("T")
+PARTS = {"prefect": "ipaas.prefect_server", "gateway": "gateway", "worker": "worker"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(ask: Callable[[], T | None], seconds: float = 30, why: str = "") -> T:
+    """What `ask` gives once it gives something true; fails after `seconds` (a bound on hanging, no expectation)."""
+    end = time.monotonic() + seconds
+    while True:
+        if answer := ask():
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen within {seconds} s: {why or ask}")
+        time.sleep(0.05)
+
+
+@dataclass
+class Received:
+    path: str
+    body: Any
+    headers: dict[str, str]
+    at: float
+
+
+class Sink:
+    """A small HTTP server that answers 200, `/slow` only when let go, `/fail` with 500; it remembers every request."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.release = threading.Event()
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                body = json.loads(self.rfile.read(length) or b"null")
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                sink.received.append(Received(self.path, body, headers, time.monotonic()))
+                if self.path.startswith("/slow"):
+                    sink.release.wait(60)
+                answer = json.dumps({"got": body}).encode()
+                self.send_response(500 if self.path.startswith("/fail") else 200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_POST
+
+            def log_message(self, *args: Any) -> None:
+                """Not on the tests' output."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+
+            def handle_error(self, *args: Any) -> None:
+                """A caller that was killed has hung up."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def bodies(self, path: str) -> list[Any]:
+        return [request.body for request in list(self.received) if request.path.partition("?")[0] == path]
+
+    def close(self) -> None:
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Platform:
+    """`ipaas up` on free ports with a home of its own."""
+
+    home: Path
+    workflows: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    prefect_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def prefect_api(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
+    def log(self) -> Path:
+        return self.home.parent / f"{self.home.name}.log"
+
+    def env(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "IPAAS_"))}
+        return inherited | {"IPAAS_HOME": str(self.home)} | self.environment
+
+    def start(self, seconds: float = 120) -> Platform:
+        argv = [sys.executable, "-m", "ipaas", "up", "--port", str(self.port), "--prefect-port", str(self.prefect_port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*argv, "--workflows", str(self.workflows)], env=self.env(), stdout=log, stderr=log
+            )
+        started = self.process
+        eventually(lambda: self._is_ready() or started.poll() is not None, seconds, "the platform is up")
+        assert started.poll() is None, self.log.read_text()[-4000:]
+        return self
+
+    def _is_ready(self) -> bool:
+        try:
+            return (self.home / "addresses.json").exists() and self.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(90)
+
+    def parts(self, name: str | None = None) -> list[psutil.Process]:
+        """The processes that `ipaas up` watches."""
+        assert self.process
+        try:
+            children = psutil.Process(self.process.pid).children()
+            return [child for child in children if name is None or PARTS[name] in child.cmdline()]
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to one part; waits until another one has taken its place."""
+        victims = self.parts(name)
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL)
+        dead = {victim.pid for victim in victims}
+        eventually(lambda: [part for part in self.parts(name) if part.pid not in dead], 30, f"{name} is started again")
+
+    def kill_everything(self) -> None:
+        """SIGKILL to the whole platform at once, `ipaas up` first."""
+        assert self.process
+        parts = self.parts()
+        self.process.kill()
+        for part in parts:
+            part.kill()
+        self.process.wait(10)
+        psutil.wait_procs(parts, 10)
+
+    def ipaas(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs the command line against this platform."""
+        return subprocess.run(
+            [sys.executable, "-m", "ipaas", *arguments],
+            env=self.env(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def token(self) -> str:
+        return (self.home / "api-token").read_text().strip()
+
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token()}"} if path.startswith("/api") else {}
+        return httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token()}"} if path.startswith("/api") else {}
+        return httpx.post(self.url + path, headers=headers | kwargs.pop("headers", {}), timeout=60, trust_env=False, **kwargs)
+
+    def send(self, hook: str, body: Any) -> str:
+        """Posts an event; the execution's id."""
+        answer = self.post(f"/hooks/{hook}", json=body)
+        assert answer.status_code == 202, answer.text
+        execution_id: str = answer.json()["execution_id"]
+        return execution_id
+
+    def execution(self, execution_id: str) -> dict[str, Any]:
+        document: dict[str, Any] = self.get(f"/api/executions/{execution_id}").json()
+        return document
+
+    def ended(self, execution_id: str, seconds: float = 60) -> dict[str, Any]:
+        """The execution, once it has ended."""
+
+        def ask() -> dict[str, Any] | None:
+            try:
+                document = self.execution(execution_id)
+            except httpx.TransportError:
+                return None
+            return document if document.get("status") not in ("accepted", "running") else None
+
+        return eventually(ask, seconds, f"execution {execution_id} ends")
+
+    def executions(self, **query: Any) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.get("/api/executions", params=query).json()["items"]
+        return items
+
+    def prefect(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Asks Prefect's own API."""
+        answer = httpx.request(method, self.prefect_api + path, timeout=30, trust_env=False, **kwargs)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def flow_run(self, flow_run_id: str) -> dict[str, Any]:
+        document: dict[str, Any] = self.prefect("GET", f"/flow_runs/{flow_run_id}")
+        return document
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        document: dict[str, Any] = self.prefect("GET", f"/deployments/name/{name}/{name}")
+        return document

@@ -1,0 +1,124 @@
+"""/healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import httpx
+from gateway_under_test import ORDERS, Gateway, gateway, prefect_is_away
+
+from blocks.errors import StorageUnavailable
+from flows.history import MemoryStore, Status
+
+OTHERS = ORDERS.replace("name: orders", "name: others")
+
+
+async def scrape(under_test: Gateway) -> dict[str, float]:
+    """The metrics' lines: name with labels → value."""
+    answer = await under_test.http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_a_gateway_that_runs_is_live_and_ready():
+    async with gateway() as under_test:
+        live, ready = await under_test.http.get("/healthz"), await under_test.http.get("/readyz")
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+
+
+class StoreThatIsAway(MemoryStore):
+    away = False
+
+    async def ping(self):
+        if self.away:
+            raise StorageUnavailable("the disk is on holiday")
+
+    async def backlog(self):
+        await self.ping()
+        return await super().backlog()
+
+
+async def test_without_its_database_it_is_live_and_not_ready():
+    store = StoreThatIsAway()
+    async with gateway(store=store) as under_test:
+        store.away = True
+        live, ready = await under_test.http.get("/healthz"), await under_test.http.get("/readyz")
+    assert live.status_code == 200
+    assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
+    assert ready.json()["detail"] == "database does not answer: StorageUnavailable"
+
+
+async def test_without_prefect_it_is_not_ready_and_still_accepts():
+    async with gateway(prefect=prefect_is_away) as under_test:
+        ready = await under_test.http.get("/readyz")
+        assert (await under_test.post({})).status_code == 202
+    assert ready.status_code == 503
+    assert ready.json()["detail"] == "Prefect does not answer: ConnectError"
+
+
+async def test_the_backlog_is_told_by_workflow_with_the_age_of_its_oldest():
+    async with gateway(ORDERS, OTHERS) as under_test:
+        first = (await under_test.post({})).json()["execution_id"]
+        under_test.clock.move(seconds=10)
+        await under_test.post({})
+        await under_test.post({}, path="/hooks/others")
+        under_test.clock.move(seconds=20)
+        before = await scrape(under_test)
+        await under_test.end(first, Status.FAILED)
+        under_test.clock.move(seconds=30)
+        after = await scrape(under_test)
+    assert before['ipaas_backlog{workflow="orders"}'] == 2
+    assert before['ipaas_backlog{workflow="others"}'] == 1
+    assert before["ipaas_backlog_oldest_seconds"] == 30
+    assert before['ipaas_executions{status="accepted"}'] == 3
+    assert after['ipaas_backlog{workflow="orders"}'] == 1
+    assert after["ipaas_backlog_oldest_seconds"] == 50
+    assert after['ipaas_executions{status="failed"}'] == 1
+
+
+async def test_a_workflow_without_a_backlog_is_told_no_more():
+    async with gateway() as under_test:
+        execution = (await under_test.post({})).json()["execution_id"]
+        await scrape(under_test)
+        await under_test.end(execution)
+        under_test.clock.move(minutes=1)
+        told = await scrape(under_test)
+    assert 'ipaas_backlog{workflow="orders"}' not in told
+    assert told["ipaas_backlog_oldest_seconds"] == 0
+
+
+async def test_however_often_it_is_scraped_the_history_is_read_every_few_seconds():
+    async with gateway() as under_test:
+        assert 'ipaas_backlog{workflow="orders"}' not in await scrape(under_test)
+        await under_test.post({})
+        assert 'ipaas_backlog{workflow="orders"}' not in await scrape(under_test)
+        under_test.clock.move(seconds=5)
+        assert (await scrape(under_test))['ipaas_backlog{workflow="orders"}'] == 1
+
+
+async def test_while_the_database_is_away_the_rest_is_still_told():
+    store = StoreThatIsAway()
+    async with gateway(store=store) as under_test:
+        await under_test.post({})
+        assert (await scrape(under_test))["ipaas_storage_up"] == 1
+        store.away = True
+        under_test.clock.move(seconds=5)
+        told = await scrape(under_test)
+    assert told["ipaas_storage_up"] == 0
+    assert told['ipaas_events_accepted_total{workflow="orders"}'] == 1
+    assert 'ipaas_backlog{workflow="orders"}' not in told
+
+
+async def test_what_is_handed_to_prefect_is_counted_and_timed():
+    def prefect(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503)
+
+    async with gateway(prefect=prefect) as under_test:
+        await under_test.post({})
+        [execution] = await under_test.executions()
+        under_test.clock.move(seconds=2)
+        under_test.app.state.dispatcher._on_dispatched([execution])
+        told = await scrape(under_test)
+    assert told["ipaas_executions_dispatched_total"] == 1
+    assert told["ipaas_dispatch_seconds_sum"] == 2

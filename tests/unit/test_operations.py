@@ -1,0 +1,233 @@
+"""What operators do: cancel, replay, open and close."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect_api import PrefectApi
+from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, begun, ended, get, running
+
+from blocks.clock import ManualClock
+from blocks.errors import NotFound
+from flows.history import MemoryStore, Status, Trigger
+from ipaas import operations
+from ipaas.operations import Conflict, PrefectUnavailable
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+def api() -> PrefectApi:
+    return PrefectApi()
+
+
+@pytest.fixture
+async def prefect(api: PrefectApi) -> AsyncIterator[PrefectClient]:
+    async with api.client() as client:
+        yield client
+
+
+# Cancel
+
+
+async def test_what_prefect_does_not_know_yet_is_cancelled_at_once(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock
+) -> None:
+    execution_id = await accepted(store)
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="wrong order")
+
+    assert (execution.status, execution.finished_at) == (Status.CANCELLED, T0)
+    assert execution.cancel_requested == {"by": "the API", "reason": "wrong order"}
+
+
+async def test_what_waits_in_prefect_is_cancelled_at_once(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
+) -> None:
+    execution_id = await accepted(store)
+    run = api.flow_run("SCHEDULED")
+    await store.dispatched({execution_id: run})
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="wrong order")
+
+    assert api.flow_runs[run] == "CANCELLED"
+    assert execution.status is Status.CANCELLED
+    assert execution.error == {"code": "cancelled", "message": "cancelled through the API: wrong order"}
+
+
+async def test_what_runs_is_told(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
+) -> None:
+    run = api.flow_run("RUNNING")
+    execution_id = await accepted(store)
+    await begun(store, execution_id, flow_run_id=run)
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+
+    assert api.flow_runs[run] == "CANCELLING"
+    assert execution.status is Status.RUNNING
+    assert await store.cancel_requests([execution_id]) == {execution_id: {"by": "the API", "reason": ""}}
+
+
+async def test_while_prefect_is_away_the_request_is_noted(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
+) -> None:
+    execution_id = await accepted(store)
+    await store.dispatched({execution_id: api.flow_run()})
+    api.away = True
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+
+    assert execution.status is Status.ACCEPTED
+    again = await begun(store, execution_id)
+    assert again is not None
+    assert again.cancel_requested == {"by": "the API", "reason": ""}
+
+
+async def test_what_waits_for_a_flow_run_that_is_gone_is_cancelled(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock
+) -> None:
+    execution_id = await accepted(store)
+    await store.dispatched({execution_id: "01980000-0000-7000-8000-000000000000"})
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+
+    assert execution.status is Status.CANCELLED
+
+
+async def test_a_cancel_does_not_undo_an_end(store: MemoryStore, prefect: PrefectClient, clock: ManualClock) -> None:
+    execution_id = await ended(store)
+
+    with pytest.raises(Conflict, match="has already ended: succeeded"):
+        await operations.cancel(store, prefect, clock, execution_id, by="the API")
+
+
+async def test_only_known_executions_are_cancelled_and_replayed(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock
+) -> None:
+    with pytest.raises(NotFound, match="no execution x"):
+        await operations.cancel(store, prefect, clock, "x", by="the API")
+    with pytest.raises(NotFound, match="no execution x"):
+        await operations.replay(store, clock, "x")
+
+
+# Replay
+
+
+async def test_a_replay_runs_the_same_event_on_the_same_version(store: MemoryStore, clock: ManualClock) -> None:
+    first = await ended(store, Status.FAILED, version="v1", event={"body": 1}, dedupe_key="k")
+    await store.publish(a_version("v2"))
+
+    again = await get(store, await operations.replay(store, clock, first))
+
+    assert (again.event, again.version, again.trigger) == ({"body": 1}, "v1", Trigger.REPLAY)
+    assert (again.status, again.replay_of, again.steps) == (Status.ACCEPTED, first, ())
+    assert (await get(store, first)).replayed_by == again.id
+
+
+async def test_a_replay_from_a_step_keeps_what_was_done_before_it(store: MemoryStore, clock: ManualClock) -> None:
+    first = await running(store)
+    statuses = [Status.SUCCEEDED, Status.SKIPPED, Status.FAILED, Status.SUCCEEDED, Status.SUCCEEDED]
+    for number, status in enumerate(statuses):
+        await store.save_step(first, a_step(f"s{number}", status, output=number, started_at=T0 + number * SECOND))
+    await store.finish(first, Status.FAILED, now=T0 + HOUR)
+
+    again = await get(store, await operations.replay(store, clock, first, from_step="s3"))
+
+    assert [(step.step_id, step.output) for step in again.steps] == [("s0", 0), ("s1", 1)]
+
+
+async def test_a_replay_from_an_unknown_step_names_those_there_are(store: MemoryStore, clock: ManualClock) -> None:
+    first = await running(store)
+    await store.save_step(first, a_step("one"))
+    await store.finish(first, Status.FAILED, now=T0)
+
+    with pytest.raises(NotFound, match="has no step two; it has one"):
+        await operations.replay(store, clock, first, from_step="two")
+
+
+@pytest.mark.parametrize(("asked_for", "got"), [("current", "v2"), ("v1", "v1"), ("v2", "v2"), (None, "v1")])
+async def test_a_replay_runs_on_the_version_asked_for(
+    store: MemoryStore, clock: ManualClock, asked_for: str | None, got: str
+) -> None:
+    await store.publish(a_version("v1"))
+    await store.publish(a_version("v2"))
+    first = await ended(store, version="v1")
+
+    again = await get(store, await operations.replay(store, clock, first, version=asked_for))
+
+    assert again.version == got
+
+
+async def test_a_replay_on_an_unknown_version_is_refused(store: MemoryStore, clock: ManualClock) -> None:
+    first = await ended(store)
+
+    with pytest.raises(NotFound, match="workflow orders has no version v9"):
+        await operations.replay(store, clock, first, version="v9")
+
+
+async def test_what_has_not_ended_is_not_replayed(store: MemoryStore, clock: ManualClock) -> None:
+    first = await running(store)
+
+    with pytest.raises(Conflict, match="has not ended: running"):
+        await operations.replay(store, clock, first)
+
+
+# Open and close
+
+
+async def test_a_closed_workflow_takes_no_events_and_keeps_no_schedule(
+    store: MemoryStore, prefect: PrefectClient, api: PrefectApi
+) -> None:
+    await store.publish(a_version())
+    await store.set_deployment("orders", deployment := api.deployment())
+
+    await operations.set_active(store, prefect, "orders", False)
+    closed = (await _is_active(store), api.deployments[deployment])
+    await operations.set_active(store, prefect, "orders", True)
+    opened = (await _is_active(store), api.deployments[deployment])
+
+    assert (closed, opened) == ((False, True), (True, False))
+
+
+async def test_while_prefect_is_away_nothing_is_closed(
+    store: MemoryStore, prefect: PrefectClient, api: PrefectApi
+) -> None:
+    await store.publish(a_version())
+    await store.set_deployment("orders", api.deployment())
+    api.away = True
+
+    with pytest.raises(PrefectUnavailable, match="Prefect does not answer .*; nothing was changed"):
+        await operations.set_active(store, prefect, "orders", False)
+
+    assert await _is_active(store)
+
+
+async def test_a_workflow_whose_deployment_is_gone_is_closed(store: MemoryStore, prefect: PrefectClient) -> None:
+    await store.publish(a_version())
+    await store.set_deployment("orders", "01980000-0000-7000-8000-000000000000")
+
+    await operations.set_active(store, prefect, "orders", False)
+
+    assert not await _is_active(store)
+
+
+async def test_only_known_workflows_are_closed(store: MemoryStore, prefect: PrefectClient) -> None:
+    with pytest.raises(NotFound, match="no workflow orders"):
+        await operations.set_active(store, prefect, "orders", False)
+
+
+async def _is_active(store: MemoryStore) -> bool:
+    workflow = await store.workflow("orders")
+    assert workflow is not None
+    return workflow.active
