@@ -145,16 +145,16 @@ def _plain(value: Any) -> Any:
 def commands() -> str:
     """Every command with its arguments and options, from the command line itself."""
     return (
-        "\n\n".join(_command(path, command) for path, command in _walk(typer.main.get_command(app), ("ipaas",))) + "\n"
+        "\n\n".join(_command(path, command) for path, command in walk(typer.main.get_command(app), ("ipaas",))) + "\n"
     )
 
 
-def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     children: Mapping[str, Any] = getattr(command, "commands", {})
     if not children or command.invoke_without_command:
         yield path, command
     for name, child in children.items():
-        yield from _walk(child, (*path, name))
+        yield from walk(child, (*path, name))
 
 
 def _command(path: Sequence[str], command: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from prefect import Flow, State
@@ -10,16 +11,12 @@ from prefect import Flow, State
 from flows.definition import Declaration, content_hash
 from flows.engine import ReadyStep, invoke_directly, make_ready, run_workflow
 from flows.event import Event
-from flows.execution import Body, run_execution
+from flows.execution import Body, record_cancellation, run_execution
 from flows.history import Execution, WorkflowVersion
 from flows.prefect_internals import current_flow_run
 from flows.runtime import current_runtime
 from flows.steps import RecordedSteps
 from flows.yaml_source import load_workflow
-
-PREFECT_GRACE_SECONDS = 5.0
-"""How long after the execution's own timeout Prefect stops the flow, should it still run."""
-
 
 class WorkflowFlow(Flow[..., Any]):
     """A Prefect flow made of a workflow, which knows what it was made of. Made by `make_flow`."""
@@ -83,9 +80,10 @@ def make_flow(
         name=declaration.name,
         version=version.version,
         description=declaration.description or None,
-        timeout_seconds=declaration.timeout + PREFECT_GRACE_SECONDS,
+        timeout_seconds=declaration.timeout,
         validate_parameters=False,  # the event is checked by us: what a sender may send is not for Prefect to interpret
         persist_result=False,
+        on_cancellation=[record_cancellation],
     )
     flow.declaration, flow.published, flow.body = declaration, version, body
     return flow
@@ -117,3 +115,9 @@ def version_of(declaration: Declaration, source: str, *, language: str, file: st
         tags=declaration.tags,
         declaration=declaration.model_dump(mode="json", include=set(Declaration.model_fields)),
     )
+
+
+def yaml_version(path: Path) -> WorkflowVersion:
+    """What is published of a YAML file. Raises DefinitionError."""
+    source = path.read_text(encoding="utf-8-sig")
+    return version_of(load_workflow(path), source, language="yaml", file=str(path.resolve()))

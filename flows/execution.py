@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-from prefect import State
+from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort
 from prefect.states import Cancelled, Completed, Failed
@@ -27,6 +27,11 @@ Body = Callable[[Event, Execution, RecordedSteps], Awaitable[Any]]
 
 EXECUTION_LABEL, WORKFLOW_LABEL, VERSION_LABEL = "ipaas.execution", "ipaas.workflow", "ipaas.version"
 """Labels of a flow run that was created for an execution; runs that Prefect made itself have none."""
+
+
+AHEAD_SECONDS = 0.1
+"""We stop an execution this much before its timeout and Prefect at its timeout: the history has the end first."""
+CANCELLED_IN_PREFECT = {"by": "Prefect", "reason": "asked for in Prefect"}
 
 
 def idempotency_key(deployment_id: str, execution_id: str) -> str:
@@ -51,6 +56,7 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
     Returns:
         The workflow's output, or a Prefect state when the execution was cancelled, timed out or had ended before.
     """
+    deadline = asyncio.get_running_loop().time() + timeout - min(AHEAD_SECONDS, timeout / 10)
     async with current_runtime() as runtime:
         flow_run = current_flow_run()
         execution_id = await _execution_id(runtime, version, event, flow_run)
@@ -66,15 +72,15 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
             return _end_of(await runtime.store.execution(execution_id))
         if execution.cancel_requested:
             return await _cancelled(runtime, execution, execution.cancel_requested)
-        return await _run(runtime, execution, timeout, body)
+        return await _run(runtime, execution, body, deadline, timeout)
 
 
-async def _run(runtime: Runtime, execution: Execution, timeout: float, body: Body) -> Any:
+async def _run(runtime: Runtime, execution: Execution, body: Body, deadline: float, timeout: float) -> Any:
     running = RunningExecution(execution.id, execution.flow_run_id)
     runtime.running[execution.id] = running
     steps = RecordedSteps(runtime, execution)
     runner = current_runner.set(steps)
-    limit = asyncio.timeout(timeout)
+    limit = asyncio.timeout_at(deadline)
     try:
         event = Event.model_validate(execution.event)
         async with limit:
@@ -156,6 +162,16 @@ async def _cancelled(runtime: Runtime, execution: Execution, request: dict[str, 
     error = cancellation(request["by"], request["reason"])
     await _finish(runtime, execution, Status.CANCELLED, error=error)
     return Cancelled(message=error["message"])
+
+
+async def record_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Prefect's hook, called by a stock worker that ended a cancelled run's process: the history says so at once."""
+    async with current_runtime() as runtime:
+        known = label(flow_run, EXECUTION_LABEL)
+        execution = await runtime.store.execution_of_flow_run(str(flow_run.id))
+        execution = execution or (await runtime.store.execution(known) if known else None)
+        if execution and not execution.status.is_final:
+            await _cancelled(runtime, execution, CANCELLED_IN_PREFECT)
 
 
 def cancellation(by: str, reason: str) -> dict[str, str]:

@@ -76,6 +76,9 @@ class FlowLoader:
         """A flow that was deployed with `prefect deploy`, loaded as Prefect loads it."""
         key = (str(deployment.id), str(deployment.updated))
         if key not in self._flows:
+            workflow = (await client.read_flow(deployment.flow_id)).name
+            if deployment.version and await self._store.version(workflow, deployment.version):
+                return await self._pinned(workflow, deployment.version)  # what this process imported may be older
             # Prefect's decorator that adds the client hides the function's own signature.
             load: Any = load_flow_from_flow_run
             self._keep(key, await load(client, flow_run, ignore_storage=True, use_placeholder_flow=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
@@ -26,15 +27,20 @@ async def history(settings: Settings) -> AsyncIterator[HistoryStore]:
 
 @asynccontextmanager
 async def prefect() -> AsyncIterator[PrefectClient]:
-    """A client of the platform's Prefect. Raises ConfigurationError when none answers."""
+    """A client of the platform's Prefect. Raises ConfigurationError when none answers, or something else does."""
     url = PREFECT_API_URL.value()
     if not url:
         raise ConfigurationError(
             "no Prefect server is known: start the platform with `ipaas up`, or set PREFECT_API_URL"
         )
     async with get_client() as client:
-        if error := await client.api_healthcheck():
-            raise ConfigurationError(
-                f"Prefect's API at {url} does not answer ({type(error).__name__}): is `ipaas up` running?"
-            )
+        try:
+            version = await client.api_version()
+        except httpx.HTTPError as error:
+            why = str(error.response.status_code) if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+            raise ConfigurationError(f"Prefect's API at {url} does not answer ({why}): is `ipaas up` running?") from None
+        except ValueError:
+            version = None
+        if not isinstance(version, str):
+            raise ConfigurationError(f"what answers at {url} is not Prefect's API; its URL ends in /api")
         yield client

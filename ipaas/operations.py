@@ -88,6 +88,7 @@ async def cancel(
         NotFound: there is no such execution.
         Conflict: it has already ended.
     """
+    reason = "".join(one if one.isprintable() else " " for one in reason)  # Prefect can't take every text
     before = await store.execution(execution_id)
     if before is None:
         raise NotFound(f"no execution {execution_id}")

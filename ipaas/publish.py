@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
+from prefect.flows import load_flow_from_entrypoint
 
 from blocks.errors import DefinitionError
+from blocks.settings import Settings
 from connectors.registry import registry
 from flows.check import YAML_SUFFIXES, check_files, find_workflow_files
-from flows.compiler import WorkflowFlow, compile_version, version_of
+from flows.compiler import WorkflowFlow, compile_version, yaml_version
 from flows.definition import Declaration
 from flows.deployment import deploy_version
-from flows.history import HistoryStore, WorkflowVersion
+from flows.history import HistoryStore
 from flows.python_source import load_python_file
 from flows.yaml_source import DefinitionErrors, load_workflow
+from ipaas.connection import history
 
 SUFFIXES = (*YAML_SUFFIXES, ".py")
 CATALOG = Path(__file__).parent.parent / "flows" / "catalog"
@@ -49,12 +53,28 @@ def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
     return flows
 
 
-def yaml_version(path: Path) -> WorkflowVersion:
-    source = path.read_text(encoding="utf-8-sig")
-    return version_of(load_workflow(path), source, language="yaml", file=str(path.resolve()))
-
-
 async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[WorkflowFlow]) -> None:
     """Deploys compiled workflows, and publishes them."""
     for flow in flows:
         await deploy_version(client, store, flow.published)
+
+
+async def publish_entrypoint(entrypoint: str) -> dict[str, str]:
+    """A step of `prefect.yaml`: publishes the workflow that `prefect deploy` deploys, so that its webhook is known.
+
+    Args:
+        entrypoint: as in `prefect.yaml`: `file.py:name` or `package.module.name`.
+
+    Returns:
+        `version`, for the deployment's own.
+
+    Raises:
+        DefinitionError: what is there is no workflow.
+        ConfigurationError, StorageUnavailable: the history that the environment names can't be used.
+    """
+    flow: object = await asyncio.to_thread(load_flow_from_entrypoint, entrypoint)
+    if not isinstance(flow, WorkflowFlow):
+        raise DefinitionError(f"{entrypoint} is not a workflow: make it one with @workflow")
+    async with history(Settings()) as store:
+        await store.publish(flow.published)
+    return {"version": flow.published.version}

@@ -27,7 +27,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 
 from flows.deployment import WORK_POOL
-from flows.execution import EXECUTION_LABEL, cancellation, label
+from flows.execution import CANCELLED_IN_PREFECT, EXECUTION_LABEL, cancellation, label
 from flows.history import Execution, Status
 from flows.runtime import Runtime
 from flows.steps import error_document
@@ -97,7 +97,7 @@ class Reconciler:
 
     async def _cancel(self, flow_run: FlowRun, execution: Execution | None) -> None:
         if execution:
-            request = execution.cancel_requested or {"by": "Prefect", "reason": "asked for in Prefect"}
+            request = execution.cancel_requested or CANCELLED_IN_PREFECT
             error = cancellation(request["by"], request["reason"])
             await self._store.finish(execution.id, Status.CANCELLED, now=self._runtime.clock.now(), error=error)
         if flow_run.state and flow_run.state.type is StateType.CANCELLING:

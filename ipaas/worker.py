@@ -29,6 +29,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from blocks.errors import IpaasError, StorageUnavailable
 from blocks.settings import Settings
 from flows.deployment import WORK_POOL_TYPE
+from flows.execution import CANCELLED_IN_PREFECT
 from flows.prefect_internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.published import FlowLoader
 from flows.runtime import Runtime, use_runtime
@@ -205,7 +206,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             else:
                 self._poke.set()
         elif state == "Cancelling":
-            if not self.runtime.cancel(flow_run_id=flow_run_id, by="Prefect", reason="asked for in Prefect"):
+            if not self.runtime.cancel(flow_run_id=flow_run_id, **CANCELLED_IN_PREFECT):
                 self._start(self._settle(flow_run_id))
         elif state == "Cancelled":
             self._start(self._settle(flow_run_id))

@@ -195,7 +195,9 @@ class Platform:
 
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token()}"} if path.startswith("/api") else {}
-        return httpx.post(self.url + path, headers=headers | kwargs.pop("headers", {}), timeout=60, trust_env=False, **kwargs)
+        return httpx.post(
+            self.url + path, headers=headers | kwargs.pop("headers", {}), timeout=60, trust_env=False, **kwargs
+        )
 
     def send(self, hook: str, body: Any) -> str:
         """Posts an event; the execution's id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import warnings
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,8 @@ def connect() -> Settings:
     """
     settings = read_settings()
     use_running_platform(settings)
+    # Prefect warns of a home that is not there when it is imported; the command says itself what is missing.
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory", category=UserWarning)
     return settings
 
 

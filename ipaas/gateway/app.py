@@ -92,6 +92,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.settings, app.state.metrics, app.state.door = settings, Metrics(), Door()
     app.state.rates = Rates(settings)

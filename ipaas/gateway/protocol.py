@@ -13,6 +13,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,6 +24,8 @@ LINGER_SECONDS = 5.0
 """How long the rest of a body is still read after the answer. A closed connection would take the answer with it."""
 GOODBYE_SECONDS = 1.0
 """While the gateway drains: how long an idle connection may still bring a request, which is answered 503."""
+
+_OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -68,7 +71,13 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         was_in_body, self._saw_headers = self._in_body, False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        left = data
+        try:
+            while left:
+                left = self._feed(left)
+        except httptools.HttpParserError:
+            self.send_400_response("this is no request in HTTP/1.1")
         if self.transport.is_closing():
             return
         between_requests = not (self._in_body or was_in_body or self._saw_headers)
@@ -79,11 +88,37 @@ class GatewayProtocol(HttpToolsProtocol):
             elif self._deadline is None:
                 self._arm(HEADER_SECONDS)
 
+    def _feed(self, data: bytes) -> bytes:
+        """Parses; what is left to be parsed, if anything.
+
+        A request that offers another protocol is one without the offer (RFC 9110 section 7.8 lets a server ignore it):
+        Java's HTTP client offers HTTP/2 on every connection without TLS. The parser would skip such a request's body.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            return self._head_without_offer() + data[offer.args[0] :]
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a gateway is no proxy")
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b",".join(token for token in value.split(b",") if token.strip().lower() not in _OFFERS)
+            if name not in _OFFERS:
+                lines.append(name + b": " + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers = True
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() or self.transport.is_closing():
+            return
         self._in_headers, self._in_body, self._saw_headers = False, True, True
         self._header_bytes = 0
         self._disarm()
@@ -98,8 +133,8 @@ class GatewayProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        if self.cycle is not None:
+        was_in_body, self._in_body = self._in_body, False
+        if was_in_body and self.cycle is not None:
             super().on_message_complete()
             if self.cycle.response_complete:
                 self._disarm()

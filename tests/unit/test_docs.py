@@ -209,7 +209,7 @@ def known_commands() -> dict[str, set[str]]:
     """Every command and group with its options."""
     module = generator()
     known: dict[str, set[str]] = {}
-    for path, command in module._walk(module.typer.main.get_command(module.app), ("ipaas",)):
+    for path, command in module.walk(module.typer.main.get_command(module.app), ("ipaas",)):
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
         known[" ".join(path[1:])] = options | {"--help"}
         for length in range(2, len(path)):

@@ -65,6 +65,17 @@ async def test_what_waits_in_prefect_is_cancelled_at_once(
     assert execution.error == {"code": "cancelled", "message": "cancelled through the API: wrong order"}
 
 
+async def test_a_reason_that_prefect_could_not_store_is_made_readable(
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
+) -> None:
+    execution_id = await accepted(store)
+    await store.dispatched({execution_id: api.flow_run("SCHEDULED")})
+
+    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="a\ud800b\x00c\nd")
+
+    assert execution.error["message"] == "cancelled through the API: a b c d"
+
+
 async def test_what_runs_is_told(
     store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
 ) -> None:
@@ -207,7 +218,7 @@ async def test_while_prefect_is_away_nothing_is_closed(
     await store.set_deployment("orders", api.deployment())
     api.away = True
 
-    with pytest.raises(PrefectUnavailable, match="Prefect does not answer .*; nothing was changed"):
+    with pytest.raises(PrefectUnavailable, match=r"Prefect does not answer .*; nothing was changed"):
         await operations.set_active(store, prefect, "orders", False)
 
     assert await _is_active(store)

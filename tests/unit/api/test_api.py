@@ -195,7 +195,7 @@ async def test_a_replay_starts_from_a_step_on_another_version(client: httpx.Asyn
         ({"version": "\x00"}, 404, "has no version"),
         ({"from_step": "one"}, 422, "body.from_step"),
         ({"\ud800": 1}, 422, "body"),
-        ({"from": "\ud800"}, 422, "body.from"),
+        ({"from": "\ud800"}, 404, "has no step"),
         ([], 422, "body"),
     ],
     ids=str,

@@ -1,0 +1,23 @@
+"""Runs every benchmark and prints one table. Each has a peer that is measured in the same run: look at the ratios."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import accepting, end_to_end, rendering
+
+
+def main() -> None:
+    print(f"Python {platform.python_version()}, {platform.machine()}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [*rendering.measure(), *accepting.measure(Path(folder)), *end_to_end.measure(Path(folder))]
+    print("| what | here | peer, in the same run | ratio |")
+    print("| --- | --- | --- | --- |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+main()
