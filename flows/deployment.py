@@ -35,18 +35,21 @@ JOB_TEMPLATE = {
 OVERFLOW = {"wait": ConcurrencyLimitStrategy.ENQUEUE, "cancel": ConcurrencyLimitStrategy.CANCEL_NEW}
 
 
+def work_pool() -> WorkPoolCreate:
+    return WorkPoolCreate(
+        name=WORK_POOL,
+        type=WORK_POOL_TYPE,
+        description="Runs workflows in warm processes: `ipaas worker`.",
+        base_job_template=JOB_TEMPLATE,
+    )
+
+
 async def ensure_work_pool(client: PrefectClient) -> None:
     try:
         await client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
-        pool = WorkPoolCreate(
-            name=WORK_POOL,
-            type=WORK_POOL_TYPE,
-            description="Runs workflows in warm processes: `ipaas worker`.",
-            base_job_template=JOB_TEMPLATE,
-        )
         try:
-            await client.create_work_pool(pool)
+            await client.create_work_pool(work_pool())
         except ObjectAlreadyExists:
             return  # another process was faster
 

@@ -173,7 +173,7 @@ def use_runtime(runtime: Runtime) -> Any:
 
 @asynccontextmanager
 async def current_runtime() -> AsyncIterator[Runtime]:
-    """The process's runtime; in a stock Prefect worker or a script, one opened from the environment for one execution."""
+    """The process's runtime; else (a stock Prefect worker, a script) one opened from the environment for one execution."""
     if _opened and _opened[0] is asyncio.get_running_loop():
         yield _opened[1]
     else:

@@ -6,9 +6,11 @@ Run as a process of its own, `python -m ipaas.prefect_server`, because Prefect r
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 from prefect.server.api.server import create_app
 from prefect.settings import (
@@ -18,6 +20,7 @@ from prefect.settings import (
 )
 
 from blocks import BLOCK_TYPES, Keyring, Settings, seal_document_data
+from flows.deployment import work_pool
 from flows.prefect_internals import use_immediate_transactions
 
 Scope = MutableMapping[str, Any]
@@ -124,6 +127,23 @@ async def _never() -> Message:
     return {"type": "http.disconnect"}
 
 
+def _with_work_pool(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+    """The application's lifespan, which also makes the work pool, so that `prefect deploy` finds it on a new server."""
+    lifespan = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def with_work_pool(scope: Any) -> AsyncIterator[Any]:
+        async with lifespan(scope) as state:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://prefect/api") as client:
+                answer = await client.post("/work_pools/", json=work_pool().model_dump(mode="json"))
+            if answer.status_code != httpx.codes.CONFLICT:  # it is there already
+                answer.raise_for_status()
+            yield state
+
+    return with_work_pool
+
+
 def main() -> None:
     """Runs the server until it is told to stop. The environment is already `environment.server_environment`'s."""
     settings = Settings()
@@ -132,6 +152,7 @@ def main() -> None:
     if url.startswith("sqlite"):
         use_immediate_transactions(url)
     stock: Any = create_app(final=True)
+    stock.router.lifespan_context = _with_work_pool(stock)
     uvicorn.run(
         SealSecrets(stock, keyring),
         host=PREFECT_SERVER_API_HOST.value(),

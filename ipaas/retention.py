@@ -19,14 +19,14 @@ PAUSE_SECONDS = 0.05
 
 
 async def prune(
-    store: HistoryStore, clock: Clock, *, older_than: timedelta, keep: int | None = None, batch: int = 200
+    store: HistoryStore, clock: Clock, *, older_than: float, keep: int | None = None, batch: int = 200
 ) -> int:
     """Deletes ended executions with their events and steps, and dedupe keys whose time is over.
 
     Any number of processes may do it at once. What waits or runs is never deleted, however old.
 
     Args:
-        older_than: executions that ended longer ago go.
+        older_than: seconds; executions that ended longer ago go.
         keep: of the others, this many are kept: those that ended last. None: all.
         batch: rows in one transaction.
 
@@ -47,9 +47,9 @@ async def prune(
     return gone
 
 
-def _earlier(now: datetime, span: timedelta) -> datetime:
+def _earlier(now: datetime, seconds: float) -> datetime:
     try:
-        return now - span
+        return now - timedelta(seconds=seconds)
     except OverflowError:
         return datetime.min.replace(tzinfo=now.tzinfo)
 
@@ -68,13 +68,12 @@ class Retention:
     """Prunes every few minutes. One per gateway; several do no harm.
 
     Args:
-        seconds: how long ended executions are kept.
+        older_than: seconds that ended executions are kept.
         keep: how many of them at most; None: any number.
     """
 
-    def __init__(self, store: HistoryStore, clock: Clock, seconds: float, keep: int | None = None) -> None:
-        self._store, self._clock, self._keep = store, clock, keep
-        self._older_than = timedelta(seconds=min(seconds, timedelta.max.total_seconds() / 2))
+    def __init__(self, store: HistoryStore, clock: Clock, older_than: float, keep: int | None = None) -> None:
+        self._store, self._clock, self._older_than, self._keep = store, clock, older_than, keep
 
     async def run(self) -> None:
         """Prunes until cancelled; while the database is away, the next round tries again."""

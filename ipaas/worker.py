@@ -260,7 +260,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             with anyio.CancelScope(shield=True):
                 await self._settle(str(flow_run.id))
         except Abort as error:
-            logger.info("Prefect did not let flow run %s start: %s", flow_run.id, error)
+            logger.info("flow run %s does not run here: %s", flow_run.id, error)
         except Exception as error:
             level = logging.WARNING if isinstance(error, IpaasError) else logging.ERROR
             logger.log(level, "flow run %s: %s", flow_run.id, error, exc_info=level == logging.ERROR)

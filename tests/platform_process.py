@@ -1,4 +1,4 @@
-"""The running platform, for tests: `ipaas up` as a process, a sink that records what reaches it, and waiting."""
+"""The running platform, for tests: `ipaas up` or its parts as processes, a sink that records requests, and waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,11 +50,17 @@ class Received:
 
 
 class Sink:
-    """A small HTTP server that answers 200, `/slow` only when let go, `/fail` with 500; it remembers every request."""
+    """A small HTTP server that answers 200, `/slow` only when let go, `/fail` with 500; it remembers every request.
+
+    `most_at_once` is how many requests it had in hand at the same time, at most; each takes `seconds`.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.release = threading.Event()
+        self.seconds = 0.0
+        self.at_once = self.most_at_once = 0
+        self._counting = threading.Lock()
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,8 +71,10 @@ class Sink:
                 body = json.loads(self.rfile.read(length) or b"null")
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 sink.received.append(Received(self.path, body, headers, time.monotonic()))
-                if self.path.startswith("/slow"):
-                    sink.release.wait(60)
+                with sink.in_hand():
+                    time.sleep(sink.seconds)
+                    if self.path.startswith("/slow"):
+                        sink.release.wait(60)
                 answer = json.dumps({"got": body}).encode()
                 self.send_response(500 if self.path.startswith("/fail") else 200)
                 self.send_header("content-type", "application/json")
@@ -88,6 +97,23 @@ class Sink:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @contextmanager
+    def in_hand(self) -> Iterator[None]:
+        with self._counting:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self.at_once -= 1
+
+    def clear(self) -> None:
+        """As new."""
+        self.received.clear()
+        self.release.clear()
+        self.seconds, self.most_at_once = 0.0, 0
 
     def bodies(self, path: str) -> list[Any]:
         return [request.body for request in list(self.received) if request.path.partition("?")[0] == path]
@@ -239,3 +265,71 @@ class Platform:
     def deployment(self, name: str) -> dict[str, Any]:
         document: dict[str, Any] = self.prefect("GET", f"/deployments/name/{name}/{name}")
         return document
+
+
+@dataclass
+class Parts(Platform):
+    """The platform's parts, started one by one: Prefect's server, any number of gateways, any number of workers.
+
+    `port` is the gateway that `get` and `post` ask; the others' addresses come from `start_gateway`.
+    """
+
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def env(self) -> dict[str, str]:
+        return super().env() | {"PREFECT_API_URL": self.prefect_api}
+
+    def start(self, seconds: float = 120) -> Parts:
+        """Prefect's server, the history, the deployments and one gateway; no worker."""
+        self.start_server(seconds)
+        for command in (("db", "upgrade"), ("deploy", str(self.workflows))):
+            done = self.ipaas(*command)
+            assert done.returncode == 0, done.stderr
+        self.start_gateway(self.port)
+        return self
+
+    def start_server(self, seconds: float = 120) -> subprocess.Popen[bytes]:
+        server = self._start("ipaas", "server", "--port", str(self.prefect_port))
+        self._wait_for(server, self.prefect_api + "/health", seconds)
+        return server
+
+    def start_gateway(self, port: int, seconds: float = 60) -> subprocess.Popen[bytes]:
+        gateway = self._start("ipaas", "gateway", "--port", str(port))
+        self._wait_for(gateway, f"http://127.0.0.1:{port}/readyz", seconds)
+        return gateway
+
+    def start_worker(self, *command: str) -> subprocess.Popen[bytes]:
+        """An `ipaas worker`, or the module and arguments that are given, once Prefect knows it."""
+        known = self.workers_online()
+        worker = self._start(*(command or ("ipaas", "worker")))
+        eventually(lambda: worker.poll() is not None or self.workers_online() > known, 60, "the worker is online")
+        assert worker.poll() is None, self.log.read_text()[-4000:]
+        return worker
+
+    def workers_online(self) -> int:
+        pools = self.prefect("POST", "/work_pools/filter", json={})
+        workers = [self.prefect("POST", f"/work_pools/{pool['name']}/workers/filter", json={}) for pool in pools]
+        return sum(worker["status"] == "ONLINE" for of_pool in workers for worker in of_pool)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+                process.wait(90)
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            argv = [sys.executable, "-m", module, *arguments]
+            process = subprocess.Popen(argv, env=self.env(), stdout=log, stderr=log, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def _wait_for(self, process: subprocess.Popen[bytes], health: str, seconds: float) -> None:
+        def answers() -> bool:
+            try:
+                return httpx.get(health, trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(lambda: process.poll() is not None or answers(), seconds, f"{health} answers")
+        assert process.poll() is None, self.log.read_text()[-4000:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -12,9 +11,6 @@ from ipaas.cli.output import AsJson, print_json
 from ipaas.cli.session import connect, run
 
 database = typer.Typer(help="The history's database: upgrade, prune, check.", no_args_is_help=True)
-
-PRUNE_BATCH = 200
-"""Executions a transaction: others get their turn in between."""
 
 
 def _seconds(text: str) -> float:
@@ -63,7 +59,7 @@ def prune(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes ended executions, with their events and steps."""
+    """Deletes ended executions, with their events and steps, as the gateway does every few minutes."""
     settings = connect()
     pruned = run(_prune(settings, settings.retention if older_than is None else older_than))
     if as_json:
@@ -83,9 +79,7 @@ async def _check(settings: Settings) -> dict[str, int]:
 async def _prune(settings: Settings, seconds: float) -> int:
     from blocks.clock import SystemClock
     from ipaas.connection import history
+    from ipaas.retention import prune
 
-    before, pruned = SystemClock().now() - timedelta(seconds=seconds), 0
     async with history(settings) as store:
-        while batch := await store.prune(before=before, limit=PRUNE_BATCH):
-            pruned += batch
-    return pruned
+        return await prune(store, SystemClock(), older_than=seconds, keep=settings.retention_count)

@@ -66,7 +66,7 @@ def list_executions(
     """Newest first."""
     settings = connect()
     page = run(_page(settings, workflow=workflow, status=status, since=since, limit=limit, cursor=cursor))
-    from ipaas.gateway.api import ExecutionList, ExecutionSummary, summary
+    from ipaas.views import ExecutionList, ExecutionSummary, summary
 
     if as_json:
         items = [ExecutionSummary(**summary(one, ui_url(settings))) for one in page.items]
@@ -125,7 +125,7 @@ def cancel(
 
 
 def _print_one(execution: Execution, ui: str | None, as_json: bool) -> None:
-    from ipaas.gateway.api import view
+    from ipaas.views import view
 
     shown = view(execution, ui)
     if as_json:

@@ -176,7 +176,7 @@ async def _end_of(store: HistoryStore, execution_id: str) -> Execution:
 
 
 def _print_end(execution: Execution, ui: str | None) -> None:
-    from ipaas.gateway.api import view
+    from ipaas.views import view
 
     print_json(view(execution, ui).model_dump(mode="json"))
     _exit_with(execution)
@@ -193,7 +193,7 @@ def _dry_document(found: Any) -> dict[str, Any]:
     """The execution as the API gives it; a step that would send something has `would_send`."""
     from dataclasses import asdict
 
-    from ipaas.gateway.api import view
+    from ipaas.views import view
 
     document = view(found.execution, None).model_dump(mode="json")
     for step in document["steps"]:

@@ -82,7 +82,7 @@ def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
 
 async def _views(settings: Settings) -> list[dict[str, Any]]:
     from ipaas.connection import history
-    from ipaas.gateway.api import workflow_view
+    from ipaas.views import workflow_view
 
     async with history(settings) as store:
         return [workflow_view(one, ui_url(settings)).model_dump(mode="json") for one in await store.workflows()]
@@ -90,7 +90,7 @@ async def _views(settings: Settings) -> list[dict[str, Any]]:
 
 async def _view(settings: Settings, name: str) -> dict[str, Any]:
     from ipaas.connection import history
-    from ipaas.gateway.api import workflow_view
+    from ipaas.views import workflow_view
 
     async with history(settings) as store:
         workflow = await store.workflow(name)

@@ -15,10 +15,20 @@ from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from blocks.errors import NotFound
-from flows.history import Execution, HistoryStore, Status, StepExecution, Trigger, Workflow
+from flows.history import HistoryStore, Status
 from ipaas import operations
 from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.problems import Problem
+from ipaas.views import (
+    ExecutionList,
+    ExecutionSummary,
+    ExecutionView,
+    WorkflowList,
+    WorkflowView,
+    summary,
+    view,
+    workflow_view,
+)
 
 
 class ProblemDocument(BaseModel):
@@ -28,62 +38,6 @@ class ProblemDocument(BaseModel):
     title: str
     status: int
     detail: str
-
-
-class StepView(BaseModel):
-    id: str
-    action: str
-    status: Status
-    attempts: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    output: Any
-    error: Any
-
-
-class ExecutionSummary(BaseModel):
-    id: str
-    workflow: str
-    version: str
-    trigger: Trigger
-    status: Status
-    error: Any
-    accepted_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    flow_run_id: str | None
-    flow_run_url: str | None
-    replay_of: str | None
-    replayed_by: str | None
-    """Its newest replay: a failed execution without one is still to be dealt with."""
-
-
-class ExecutionView(ExecutionSummary):
-    event: Any
-    output: Any
-    steps: list[StepView]
-
-
-class ExecutionList(BaseModel):
-    items: list[ExecutionSummary]
-    next_cursor: str | None
-
-
-class WorkflowView(BaseModel):
-    name: str
-    description: str
-    tags: list[str]
-    active: bool
-    version: str
-    language: str
-    triggers: Any
-    deployment_url: str | None
-    updated_at: datetime | None
-
-
-class WorkflowList(BaseModel):
-    items: list[WorkflowView]
-    next_cursor: str | None = None
 
 
 class ReplayRequest(BaseModel):
@@ -106,64 +60,6 @@ class CancelRequest(BaseModel):
 class Replayed(BaseModel):
     execution_id: str
     replay_of: str
-
-
-def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
-    """An execution as lists show it. `ui_url` is Prefect's UI, for the link to the flow run."""
-    run = execution.flow_run_id
-    return {
-        "id": execution.id,
-        "workflow": execution.workflow,
-        "version": execution.version,
-        "trigger": execution.trigger,
-        "status": execution.status,
-        "error": execution.error,
-        "accepted_at": execution.accepted_at,
-        "started_at": execution.started_at,
-        "finished_at": execution.finished_at,
-        "flow_run_id": run,
-        "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
-        "replay_of": execution.replay_of,
-        "replayed_by": execution.replayed_by,
-    }
-
-
-def view(execution: Execution, ui_url: str | None) -> ExecutionView:
-    """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
-    return ExecutionView(
-        **summary(execution, ui_url),
-        event=execution.event,
-        output=execution.output,
-        steps=[_step(step) for step in execution.steps],
-    )
-
-
-def _step(step: StepExecution) -> StepView:
-    return StepView(
-        id=step.step_id,
-        action=step.action,
-        status=step.status,
-        attempts=step.attempts,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-        output=step.output,
-        error=step.error,
-    )
-
-
-def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
-    deployment = workflow.deployment_id
-    return WorkflowView(
-        name=workflow.name,
-        description=workflow.current.description,
-        tags=list(workflow.current.tags),
-        active=workflow.active,
-        version=workflow.current.version,
-        language=workflow.current.language,
-        triggers=workflow.current.declaration["triggers"],
-        deployment_url=f"{ui_url}/deployments/deployment/{deployment}" if deployment and ui_url else None,
-        updated_at=workflow.updated_at,
-    )
 
 
 class GuardedRoute(APIRoute):
@@ -293,7 +189,7 @@ async def show_execution(request: Request, execution_id: str) -> Response:
     "/executions/{execution_id}/replay",
     status_code=202,
     response_model=Replayed,
-    responses=_problems(400, 403, 404, 409),
+    responses=_problems(400, 403, 404, 409, 413),
 )
 async def replay_execution(request: Request, execution_id: str, how: ReplayRequest | None = None) -> Response:
     """Runs an ended execution's event again, as a new execution."""
@@ -310,7 +206,7 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
     "/executions/{execution_id}/cancel",
     status_code=202,
     response_model=ExecutionView,
-    responses=_problems(400, 403, 404, 409),
+    responses=_problems(400, 403, 404, 409, 413),
 )
 async def cancel_execution(request: Request, execution_id: str, why: CancelRequest | None = None) -> Response:
     """Cancels an execution that has not ended: at once, or within seconds when it runs."""

@@ -67,7 +67,7 @@ def parse_body(content_type: str, body: bytes) -> Any:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse)
+        return _DECODER.decode(body.decode("utf-8-sig"))
     except RecursionError:
         raise too_deep() from None
     except ValueError as error:
@@ -80,6 +80,9 @@ def too_deep() -> Problem:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _form(body: bytes) -> dict[str, str | list[str]]:

@@ -197,7 +197,7 @@ def _event(hook: Hook, request: Request, body: bytes, clock: Clock) -> dict[str,
         headers=headers,
         query=collect(request.query_params.multi_items()),
         method=request.method,
-        path=request.url.path,
+        path=request.scope["path"],
         received_at=clock.now(),
     )
     try:

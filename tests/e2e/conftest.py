@@ -29,8 +29,7 @@ def shared_sink() -> Iterator[Sink]:
 
 @pytest.fixture
 def sink(shared_sink: Sink) -> Sink:
-    shared_sink.received.clear()
-    shared_sink.release.clear()
+    shared_sink.clear()
     return shared_sink
 
 

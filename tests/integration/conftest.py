@@ -1,14 +1,26 @@
-"""PostgreSQL databases for tests. `IPAAS_TEST_POSTGRES_URL` names the server; a local one by default."""
+"""Real servers for tests: Prefect's, as `ipaas up` starts it, and PostgreSQL databases.
+
+`IPAAS_TEST_POSTGRES_URL` names the PostgreSQL server; a local one by default.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from uuid import uuid4
 
 import asyncpg
+import httpx
 import pytest
+from platform_process import eventually, free_port
+
+from blocks.settings import Settings
+from ipaas.environment import server_environment
 
 _SERVER = os.environ.get("IPAAS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 
@@ -52,3 +64,43 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def shared_postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a database for many tests, for those who clear it themselves."""
     yield from _database(postgres_server)
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    url: str
+    """Of its API."""
+    settings: Settings
+    """Its home has its database, its log and the keys that it seals with."""
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """`python -m ipaas.prefect_server` on a free port, with a home of its own."""
+    home, port = tmp_path_factory.mktemp("prefect-server"), free_port()
+    settings = Settings(_env_file=None, home=home)  # type: ignore[call-arg]
+    server = PrefectServer(f"http://127.0.0.1:{port}/api", settings)
+    environment = server_environment(settings, host="127.0.0.1", port=port) | {"IPAAS_HOME": str(home)}
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ipaas.prefect_server"], env=environment, stdout=log, stderr=log
+        )
+    try:
+        eventually(lambda: _is_healthy(server.url) or process.poll() is not None, 120, "Prefect's server is up")
+        assert process.poll() is None, (home / "server.log").read_text()[-4000:]
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_server: PrefectServer) -> str:
+    """The address of its API."""
+    return prefect_server.url
+
+
+def _is_healthy(api: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{api}/health", trust_env=False).status_code == 200
+    return False

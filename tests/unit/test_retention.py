@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from store_suite import DAY, HOUR, T0, accepted, an_execution, ended, ids, running
@@ -25,6 +25,9 @@ class CountingStore(MemoryStore):
         return gone
 
 
+A_DAY = DAY.total_seconds()
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(T0 + 31 * DAY)
@@ -39,7 +42,7 @@ async def test_only_what_ended_longer_ago_goes(store: CountingStore, clock: Manu
     await ended(store, at=T0)
     kept = [await ended(store, at=T0 + DAY), await accepted(store), await running(store)]
 
-    assert await prune(store, clock, older_than=30 * DAY) == 1
+    assert await prune(store, clock, older_than=30 * A_DAY) == 1
 
     assert ids((await store.executions()).items) == kept[::-1]
 
@@ -48,7 +51,7 @@ async def test_more_than_are_kept_go_even_when_they_are_young(store: CountingSto
     executions = [await ended(store, at=T0 + 30 * DAY + n * HOUR) for n in range(5)]
     waiting = await accepted(store)
 
-    assert await prune(store, clock, older_than=30 * DAY, keep=2) == 3
+    assert await prune(store, clock, older_than=30 * A_DAY, keep=2) == 3
 
     assert ids((await store.executions()).items) == [waiting, executions[4], executions[3]]
 
@@ -56,14 +59,14 @@ async def test_more_than_are_kept_go_even_when_they_are_young(store: CountingSto
 async def test_fewer_than_are_kept_go_when_they_are_old(store: CountingStore, clock: ManualClock) -> None:
     await ended(store, at=T0)
 
-    assert await prune(store, clock, older_than=30 * DAY, keep=100) == 1
+    assert await prune(store, clock, older_than=30 * A_DAY, keep=100) == 1
 
 
 async def test_it_goes_in_small_steps_with_pauses(store: CountingStore, clock: ManualClock) -> None:
     for _ in range(5):
         await ended(store, at=T0)
 
-    assert await prune(store, clock, older_than=DAY, batch=2) == 5
+    assert await prune(store, clock, older_than=A_DAY, batch=2) == 5
 
     assert store.batches == [2, 2, 1]
     assert len(clock.slept) == 2
@@ -72,7 +75,7 @@ async def test_it_goes_in_small_steps_with_pauses(store: CountingStore, clock: M
 async def test_deliveries_whose_time_is_over_are_forgotten(store: CountingStore, clock: ManualClock) -> None:
     await store.accept([an_execution(dedupe_key=f"k{n}", dedupe_until=T0 + HOUR) for n in range(5)])
 
-    await prune(store, clock, older_than=DAY, batch=2)
+    await prune(store, clock, older_than=A_DAY, batch=2)
 
     assert await store.forget_deliveries(now=clock.now(), limit=10) == 0
 
@@ -80,4 +83,4 @@ async def test_deliveries_whose_time_is_over_are_forgotten(store: CountingStore,
 async def test_a_retention_longer_than_time_itself_keeps_all(store: CountingStore, clock: ManualClock) -> None:
     await ended(store, at=T0)
 
-    assert await prune(store, clock, older_than=timedelta(days=900_000)) == 0
+    assert await prune(store, clock, older_than=1e300) == 0

@@ -116,7 +116,7 @@ def test_every_refusal_is_described_as_a_problem(description: Any) -> None:
         if status >= "4"
     ]
 
-    assert {status for status, _ in refusals} == {"400", "401", "403", "404", "409", "422", "503"}
+    assert {status for status, _ in refusals} == {"400", "401", "403", "404", "409", "413", "422", "503"}
     for _, answer in refusals:
         [(media_type, content)] = answer["content"].items()
         assert media_type == "application/problem+json"
