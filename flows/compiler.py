@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import Flow, State
+from prefect import Flow, State, allow_failure
 
 from flows.definition import Declaration, content_hash
 from flows.engine import ReadyStep, invoke_directly, make_ready, run_workflow
@@ -97,7 +97,8 @@ class PrefectInvoke:
 
     async def __call__(self, step: ReadyStep, arguments: Mapping[str, Any]) -> Any:
         task = step.action.with_options(name=step.id, task_run_name=step.id)
-        waited_for = [self._states[one] for one in step.after if one in self._states]
+        # A step that failed and may (`on_error: continue`) holds up none; without this, Prefect would start no other.
+        waited_for = [allow_failure(self._states[one]) for one in step.after if one in self._states]
         state: State[Any] = await task(**arguments, return_state=True, wait_for=waited_for)
         self._states[step.id] = state
         return await state.aresult()

@@ -39,7 +39,7 @@ def work_pool() -> WorkPoolCreate:
     return WorkPoolCreate(
         name=WORK_POOL,
         type=WORK_POOL_TYPE,
-        description="Runs workflows in warm processes: `ipaas worker`.",
+        description="Runs workflows in the warm processes of prefect-ipaas.",
         base_job_template=JOB_TEMPLATE,
     )
 
@@ -52,6 +52,14 @@ async def ensure_work_pool(client: PrefectClient) -> None:
             await client.create_work_pool(work_pool())
         except ObjectAlreadyExists:
             return  # another process was faster
+
+
+async def find_deployment(client: PrefectClient, workflow: str) -> str | None:
+    """The id of the workflow's deployment, whoever made it."""
+    try:
+        return str((await client.read_deployment_by_name(f"{workflow}/{workflow}")).id)
+    except ObjectNotFound:
+        return None
 
 
 async def deploy_version(client: PrefectClient, store: HistoryStore, version: WorkflowVersion) -> str:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from blocks.clock import Clock
-from blocks.errors import IpaasError
+from blocks.errors import IpaasError, StorageUnavailable
 from connectors.action import Action
 from connectors.registry import get as find_action
 from connectors.registry import registry
@@ -149,6 +149,8 @@ class _Walk:
         plan = current_plan.set(step.plan)
         try:
             output = await self._invoke(step, arguments)
+        except StorageUnavailable:
+            raise  # not the step's failure: it could not be recorded
         except IpaasError as error:
             return {"status": Status.FAILED, "output": None, "error": error_document(error)}
         finally:

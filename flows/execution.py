@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort
 from prefect.states import Cancelled, Completed, Failed
 
-from blocks.errors import IpaasError
+from blocks.errors import IpaasError, StorageUnavailable
 from blocks.log_fields import log_fields
 from connectors.call import current_runner
 from flows.event import Event
@@ -57,22 +57,36 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
         The workflow's output, or a Prefect state when the execution was cancelled, timed out or had ended before.
     """
     deadline = asyncio.get_running_loop().time() + timeout - min(AHEAD_SECONDS, timeout / 10)
+    flow_run = current_flow_run()
     async with current_runtime() as runtime:
-        flow_run = current_flow_run()
-        execution_id = await _execution_id(runtime, version, event, flow_run)
-        now = runtime.clock.now()
-        execution = await runtime.store.begin(
-            execution_id,
-            flow_run_id=str(flow_run.id) if flow_run else None,
-            owner=runtime.owner,
-            now=now,
-            lease_until=now + LEASE,
-        )
-        if execution is None:
-            return _end_of(await runtime.store.execution(execution_id))
-        if execution.cancel_requested:
-            return await _cancelled(runtime, execution, execution.cancel_requested)
-        return await _run(runtime, execution, body, deadline, timeout)
+        try:
+            execution = await _begin(runtime, version, event, flow_run)
+            if isinstance(execution, State):
+                return execution
+            if execution.cancel_requested:
+                return await _cancelled(runtime, execution, execution.cancel_requested)
+            return await _run(runtime, execution, body, deadline, timeout)
+        except StorageUnavailable as error:
+            if flow_run is None:
+                raise
+            # Not the workflow's failure: the run stays as it is, and goes on once the history answers again.
+            raise Abort(f"its history does not answer: {error}") from None
+
+
+async def _begin(
+    runtime: Runtime, version: WorkflowVersion, event: Any, flow_run: FlowRun | None
+) -> Execution | State[Any]:
+    """The execution, begun; or the state of one that has ended."""
+    execution_id = await _execution_id(runtime, version, event, flow_run)
+    now = runtime.clock.now()
+    execution = await runtime.store.begin(
+        execution_id,
+        flow_run_id=str(flow_run.id) if flow_run else None,
+        owner=runtime.owner,
+        now=now,
+        lease_until=now + LEASE,
+    )
+    return execution or _end_of(await runtime.store.execution(execution_id))
 
 
 async def _run(runtime: Runtime, execution: Execution, body: Body, deadline: float, timeout: float) -> Any:
@@ -90,26 +104,34 @@ async def _run(runtime: Runtime, execution: Execution, body: Body, deadline: flo
         output = runtime.services.masker.mask_json(output)
         await _finish(runtime, execution, Status.SUCCEEDED, output=output)
         return output
-    except asyncio.CancelledError:
+    except (Exception, asyncio.CancelledError) as error:  # what it raises when it is stopped is the author's choice
         with anyio.CancelScope(shield=True):
             if running.stop == "cancel":
                 return await _cancelled(runtime, execution, running.cancelled_by)
             if running.stop == "hand back":
                 await runtime.store.requeue(execution.id, owner=runtime.owner)
+                raise asyncio.CancelledError from None
             if running.stop == "lost":
                 raise Abort("another process runs it now") from None  # its state in Prefect is the other one's to set
-        raise
-    except Exception as error:
-        if isinstance(error, TimeoutError) and limit.expired():
-            message = f"the execution took longer than its timeout of {timeout:g} s"
-            await _finish(runtime, execution, Status.TIMED_OUT, error={"code": "timeout", "message": message})
-            return Failed(message=message, name="TimedOut")
-        document = error_document(error) | {"step": getattr(error, "step_id", None)}
-        await _finish(runtime, execution, Status.FAILED, error=runtime.services.masker.mask_json(document))
+            if limit.expired():
+                message = f"the execution took longer than its timeout of {timeout:g} s"
+                await _finish(runtime, execution, Status.TIMED_OUT, error={"code": "timeout", "message": message})
+                return Failed(message=message, name="TimedOut")
+            if not isinstance(error, (StorageUnavailable, asyncio.CancelledError)):
+                await _fail(runtime, execution, error)
         raise
     finally:
         current_runner.reset(runner)
         del runtime.running[execution.id]
+
+
+async def _fail(runtime: Runtime, execution: Execution, error: Exception) -> None:
+    """Raises an error in place of one that shows a secret: Prefect keeps and logs what a flow raises."""
+    shown = error_document(error)
+    document = runtime.services.masker.mask_json(shown)
+    await _finish(runtime, execution, Status.FAILED, error=document | {"step": getattr(error, "step_id", None)})
+    if document != shown:
+        raise IpaasError(document["message"]) from None
 
 
 async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, flow_run: FlowRun | None) -> str:
@@ -128,7 +150,7 @@ async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, 
         workflow=version.workflow,
         version=version.version,
         trigger=trigger,
-        event=_as_event(event).document(),
+        event=earlier.event if earlier else _as_event(event).document(),
         accepted_at=runtime.clock.now(),
         flow_run_id=str(flow_run.id) if flow_run else None,
         replay_of=earlier.id if earlier else None,
@@ -151,7 +173,7 @@ def _as_event(event: Any) -> Event:
 async def _finish(runtime: Runtime, execution: Execution, status: Status, **outcome: Any) -> None:
     now = runtime.clock.now()
     with anyio.CancelScope(shield=True):
-        if await runtime.store.finish(execution.id, status, now=now, **outcome):
+        if await runtime.insist(lambda: runtime.store.finish(execution.id, status, now=now, **outcome)):
             seconds = (now - execution.started_at).total_seconds() if execution.started_at else 0.0
             runtime.meter.execution_ended(execution, status, seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import sys
@@ -23,8 +24,8 @@ Function = Callable[[Event], Awaitable[Any]]
 Trigger = Mapping[str, Any]
 """A trigger as YAML writes it; checked when the workflow is made of it, so that its errors name the file."""
 
-_loading: ContextVar[tuple[str, str] | None] = ContextVar("_loading", default=None)
-"""Source and file of the module that is being loaded."""
+_loading: ContextVar[tuple[str, str, str] | None] = ContextVar("_loading", default=None)
+"""Name, source and file of the module that is being loaded; it may import others that define workflows."""
 
 
 def webhook(
@@ -71,7 +72,7 @@ def workflow(
     """
 
     def decorate(function: Function) -> WorkflowFlow:
-        source, file = _loading.get() or _source_of(function)
+        source, file = _source_of(function)
         if not inspect.iscoroutinefunction(function):
             line = function.__code__.co_firstlineno if inspect.isfunction(function) else None
             raise DefinitionError("a workflow is an async function: `async def`", file=file, line=line)
@@ -88,6 +89,7 @@ def workflow(
         declaration = declare(Declaration, data, file=file, lines={(): line})
 
         async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
+            steps.author = asyncio.current_task()
             return await function(event)
 
         return make_flow(declaration, version_of(declaration, source, language="python", file=file), body)
@@ -120,14 +122,14 @@ def _run(source: str, file: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     sys.modules[name] = module
-    token = _loading.set((source, file))
+    token = _loading.set((name, source, file))
     try:
         exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - the author's own code is what we run
     except DefinitionError:
         raise
     except SyntaxError as error:
         raise DefinitionError(f"{type(error).__name__}: {error.msg}", file=file, line=error.lineno) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=_line_of(error, file)) from error
     finally:
         _loading.reset(token)
@@ -141,6 +143,9 @@ def _workflows_in(module: ModuleType) -> list[WorkflowFlow]:
 
 
 def _source_of(function: Function) -> tuple[str, str]:
+    loading = _loading.get()
+    if loading and function.__module__ == loading[0]:
+        return loading[1:]
     file = inspect.getsourcefile(function)
     if file is None:
         return inspect.getsource(function), "<python>"

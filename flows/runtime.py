@@ -7,17 +7,18 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio
 
 from blocks import Keyring, PrefectCredentials, Settings, process_masker, use_keyring
 from blocks.clock import Clock, SystemClock
-from blocks.errors import IpaasError
+from blocks.errors import IpaasError, StorageUnavailable
 from connectors.call import Services
 from connectors.http_client import new_client
 from flows.expressions import render_template
@@ -25,6 +26,8 @@ from flows.history import HistoryStore, Limits, open_store
 from flows.meter import Meter, Unmetered
 
 logger = logging.getLogger("ipaas.runtime")
+
+T = TypeVar("T")
 
 LEASE = timedelta(seconds=30)
 """How long an execution stays its process's own without a sign of life; then another one may take it over."""
@@ -112,6 +115,8 @@ class Runtime:
                 await self.honour_cancels()
             except IpaasError as error:
                 logger.warning("could not look after the running executions: %s", error)
+            except Exception:  # were this to end, whatever runs here would be taken for dead, and run elsewhere too
+                logger.exception("could not look after the running executions")
 
     async def renew_leases(self) -> None:
         """Renews the leases of what runs here; what another process took over meanwhile is stopped, unrecorded."""
@@ -145,6 +150,22 @@ class Runtime:
                 return self._cancel(running, {"by": by, "reason": reason})
         return False
 
+    async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Writes what would have to be done again if it got lost; tries for as long as a lease lasts.
+
+        Raises:
+            StorageUnavailable: the history did not answer in all that time.
+        """
+        until = self.clock.now() + LEASE
+        while True:
+            try:
+                return await write()
+            except StorageUnavailable as error:
+                if self.clock.now() >= until:
+                    raise
+                logger.warning("could not write to the history, trying again: %s", error)
+            await self.clock.sleep(WATCH_SECONDS)
+
     async def drain(self, seconds: float) -> None:
         """Waits for the running executions, and hands back those that are not finished by then."""
         with anyio.move_on_after(seconds):
@@ -157,7 +178,11 @@ class Runtime:
                 await asyncio.sleep(0.05)
 
 
-_opened: tuple[asyncio.AbstractEventLoop, Runtime] | None = None
+_Opened = tuple[asyncio.AbstractEventLoop, Runtime]
+
+_opened: _Opened | None = None
+_opened_here: ContextVar[_Opened | None] = ContextVar("_opened_here", default=None)
+"""The runtime of one execution in a script; others that run at the same time have theirs."""
 
 
 @contextlib.contextmanager
@@ -173,10 +198,15 @@ def use_runtime(runtime: Runtime) -> Any:
 
 @asynccontextmanager
 async def current_runtime() -> AsyncIterator[Runtime]:
-    """The process's runtime; else (a stock Prefect worker, a script) one opened from the environment for one execution."""
-    if _opened and _opened[0] is asyncio.get_running_loop():
-        yield _opened[1]
-    else:
-        async with Runtime.open(Settings()) as runtime:
-            with use_runtime(runtime):
-                yield runtime
+    """The process's runtime; else (a stock Prefect worker, a script) one from the environment for this execution."""
+    loop = asyncio.get_running_loop()
+    for opened in (_opened_here.get(), _opened):
+        if opened and opened[0] is loop:
+            yield opened[1]
+            return
+    async with Runtime.open(Settings()) as runtime:
+        token = _opened_here.set((loop, runtime))
+        try:
+            yield runtime
+        finally:
+            _opened_here.reset(token)

@@ -2,14 +2,17 @@
 
 One runner serves YAML and Python. A YAML step brings its plan (id, retry, timeout); an action that Python code calls
 has the action's name as its id, numbered from the second call on, so a run that starts again after a crash finds the
-results of the steps that had finished.
+results of the steps that had finished. Calls that Python makes side by side (`asyncio.gather`) come in any order: their
+ids are made of what they are called with.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +20,16 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from blocks.errors import ActionError, IpaasError, TooLarge
+from blocks.errors import (
+    ActionError,
+    CircuitOpen,
+    ConnectionFailed,
+    CredentialError,
+    IpaasError,
+    RemoteError,
+    StepTimeout,
+    TooLarge,
+)
 from blocks.log_fields import log_fields
 from connectors.action import Action
 from connectors.attempts import run_attempts
@@ -40,22 +52,34 @@ current_plan: ContextVar[StepPlan | None] = ContextVar("current_plan", default=N
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """An error as the history and expressions have it: code and message."""
+    """An error as the history and expressions have it: code, message, and the other system's status if it answered."""
+    if isinstance(error, RemoteError):
+        return {"code": error.code, "message": str(error), "status": error.status}
     if isinstance(error, IpaasError):
         return {"code": error.code, "message": str(error)}
     return {"code": "error", "message": f"{type(error).__name__}: {error}"}
 
 
-class EarlierFailure(ActionError):
-    """A step that had failed before this run of the execution began: its recorded error, raised again."""
+_KINDS: Mapping[str, type[IpaasError]] = {
+    kind.code: kind for kind in (ConnectionFailed, StepTimeout, CircuitOpen, CredentialError, TooLarge)
+}
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        super().__init__(document["message"])
-        self.code = document["code"]  # type: ignore[misc]  # the recorded error's own code
+
+def earlier_failure(document: Mapping[str, Any]) -> IpaasError:
+    """The recorded error of a step that had failed before this run of the execution began, as it was raised then."""
+    code, message = document["code"], document["message"]
+    if code == RemoteError.code:
+        return RemoteError(message, status=document.get("status", 0))
+    error = _KINDS.get(code, ActionError)(message)
+    error.code = code  # type: ignore[misc]  # the recorded error's own code
+    return error
 
 
 class RecordedSteps:
     """The `StepRunner` of one execution."""
+
+    author: asyncio.Task[Any] | None = None
+    """The task of an author's function, whose own calls come in the same order in every run; None in YAML."""
 
     def __init__(self, runtime: Runtime, execution: Execution) -> None:
         self._runtime, self._execution = runtime, execution
@@ -63,7 +87,7 @@ class RecordedSteps:
         self.known = {step.step_id: step for step in execution.steps if step.status.is_final}
 
     async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
-        plan = current_plan.get() or StepPlan(self._next_id(action.action_name))
+        plan = current_plan.get() or StepPlan(self._next_id(action.action_name, arguments))
         if known := self.known.get(plan.step_id):
             return _result_of(known)
         call = Call(
@@ -79,8 +103,7 @@ class RecordedSteps:
             with log_fields(step=plan.step_id):
                 result, attempts = await run_attempts(action, body, call=call, policy=plan.retry, timeout=plan.timeout)
         except IpaasError as error:
-            attempts = getattr(error, "attempts", 1)
-            failed = replace(step, status=Status.FAILED, attempts=attempts, error=error_document(error))
+            failed = replace(step, status=Status.FAILED, attempts=error.attempts, error=error_document(error))
             await self._save(replace(failed, finished_at=self._now()))
             raise
         done = replace(step, status=Status.SUCCEEDED, attempts=attempts, output=result, finished_at=self._now())
@@ -103,12 +126,14 @@ class RecordedSteps:
         step = StepExecution(step_id, action, Status.FAILED, attempts=0, started_at=now, finished_at=now)
         await self._save(replace(step, error=error_document(error)))
 
-    def _next_id(self, name: str) -> str:
+    def _next_id(self, name: str, arguments: Mapping[str, Any]) -> str:
+        if self.author and self.author is not asyncio.current_task():
+            name = f"{name}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:8]}"
         self._calls[name] += 1
         return name if self._calls[name] == 1 else f"{name}-{self._calls[name]}"
 
     async def _save(self, step: StepExecution) -> None:
-        await self._runtime.store.save_step(self._execution.id, step)
+        await self._runtime.insist(lambda: self._runtime.store.save_step(self._execution.id, step))
         if step.status.is_final:
             self.known[step.step_id] = step
             self._runtime.meter.step_ended(step)
@@ -119,7 +144,7 @@ class RecordedSteps:
 
 def _result_of(step: StepExecution) -> Any:
     if step.status is Status.FAILED:
-        raise EarlierFailure(step.error)
+        raise earlier_failure(step.error)
     return step.output
 
 

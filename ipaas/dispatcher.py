@@ -20,7 +20,7 @@ from prefect.client.orchestration import PrefectClient
 
 from blocks.clock import Clock
 from blocks.errors import IpaasError
-from flows.deployment import deploy_version
+from flows.deployment import deploy_version, find_deployment
 from flows.execution import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 from flows.history import Execution, HistoryStore
 from flows.prefect_internals import BULK_LIMIT, create_flow_runs
@@ -124,7 +124,8 @@ class Dispatcher:
     async def _deployment(self, workflow: str) -> str:
         if workflow not in self._deployments:
             known = await self._store.workflow(workflow)
-            self._deployments[workflow] = (known and known.deployment_id) or await self._deploy(workflow)
+            found = (known and known.deployment_id) or await find_deployment(self._client, workflow)
+            self._deployments[workflow] = found or await self._deploy(workflow)
         return self._deployments[workflow]
 
     async def _deploy(self, workflow: str) -> str:

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
+from blocks.errors import IpaasError
 from blocks.log_fields import current_log_fields
 from blocks.masking import Masker, MaskingFilter, process_masker
 from blocks.settings import Settings
 
+RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+"""What these say goes to Prefect's database too, through a handler of Prefect's: it is masked before any handler."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -39,6 +42,15 @@ class FieldsFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in current_log_fields().items():
             record.__dict__.setdefault(name, value)
+        return True
+
+
+class OneLineFailures(logging.Filter):
+    """Leaves the traceback out of a failure that is ours and says in one line what is wrong and what to do."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], IpaasError):
+            record.exc_info = None
         return True
 
 
@@ -76,3 +88,6 @@ def set_up_logging(settings: Settings) -> None:
     root.handlers = [log_handler(sys.stderr, as_text=as_text)]
     root.setLevel(logging.WARNING)
     logging.getLogger("ipaas").setLevel(logging.INFO)
+    for name in RUN_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.filters = [OneLineFailures(), MaskingFilter(process_masker)]

@@ -21,6 +21,7 @@ import httpx
 import psutil
 
 T = TypeVar("T")
+WORKFLOWS = Path(__file__).parent / "e2e" / "workflows"
 PARTS = {"prefect": "ipaas.prefect_server", "gateway": "gateway", "worker": "worker"}
 
 
@@ -39,6 +40,15 @@ def eventually(ask: Callable[[], T | None], seconds: float = 30, why: str = "") 
         if time.monotonic() > end:
             raise AssertionError(f"did not happen within {seconds} s: {why or ask}")
         time.sleep(0.05)
+
+
+def written_for(sink: Sink, folder: Path) -> Path:
+    """The test workflows, with the sink's address in place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in WORKFLOWS.iterdir():
+        if source.suffix in (".yaml", ".py"):
+            (folder / source.name).write_text(source.read_text().replace("http://sink", sink.url))
+    return folder
 
 
 @dataclass
@@ -202,9 +212,16 @@ class Platform:
 
     def ipaas(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs the command line against this platform."""
+        return self.run("ipaas", *arguments, stdin=stdin)
+
+    def run(
+        self, module: str, *arguments: str, stdin: str | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a module in the environment of this platform's commands."""
         return subprocess.run(
-            [sys.executable, "-m", "ipaas", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=self.env(),
+            cwd=cwd,
             input=stdin,
             capture_output=True,
             text=True,
@@ -282,11 +299,14 @@ class Parts(Platform):
     def start(self, seconds: float = 120) -> Parts:
         """Prefect's server, the history, the deployments and one gateway; no worker."""
         self.start_server(seconds)
-        for command in (("db", "upgrade"), ("deploy", str(self.workflows))):
-            done = self.ipaas(*command)
-            assert done.returncode == 0, done.stderr
+        self.command("db", "upgrade")
+        self.command("deploy", str(self.workflows))
         self.start_gateway(self.port)
         return self
+
+    def command(self, *arguments: str) -> None:
+        done = self.ipaas(*arguments)
+        assert done.returncode == 0, done.stderr
 
     def start_server(self, seconds: float = 120) -> subprocess.Popen[bytes]:
         server = self._start("ipaas", "server", "--port", str(self.prefect_port))

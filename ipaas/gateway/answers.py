@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive
 
 from blocks.clock import Clock
@@ -17,6 +17,7 @@ from blocks.errors import ExpressionError
 from flows.expressions import Expression
 from flows.history import Execution, HistoryStore, Status
 from ipaas.gateway.hooks import Hook
+from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.metrics import Metrics
 from ipaas.gateway.problems import problem_response
 from ipaas.gateway.waiting import Waiting
@@ -111,7 +112,7 @@ def as_response(status: Any, body: Any, headers: dict[str, Any]) -> Response:
         return Response(status_code=code, headers=lines)
     if isinstance(body, str):
         return Response(body, status_code=code, headers={"content-type": "text/plain; charset=utf-8"} | lines)
-    return JSONResponse(body, status_code=code, headers=lines)
+    return JsonResponse(body, status_code=code, headers=lines)
 
 
 def _header(name: str, value: str) -> str:

@@ -6,18 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from platform_process import Platform, Sink
-
-WORKFLOWS = Path(__file__).parent / "workflows"
-
-
-def written_for(sink: Sink, folder: Path) -> Path:
-    """The test workflows, with the sink's address in place."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for source in WORKFLOWS.iterdir():
-        if source.suffix in (".yaml", ".py"):
-            (folder / source.name).write_text(source.read_text().replace("http://sink", sink.url))
-    return folder
+from platform_process import Platform, Sink, written_for
 
 
 @pytest.fixture(scope="session")

@@ -171,5 +171,9 @@ def test_an_answer_that_http_has_no_room_for_is_refused(status, headers):
         as_response(status, "body", headers)
 
 
+def test_an_answer_may_hold_what_utf_8_has_no_form_for():
+    assert as_response(200, {"a": "\ud800"}, {}).body == b'{"a": "\\ud800"}'
+
+
 def test_a_status_without_a_body_has_none():
     assert as_response(204, {"a": 1}, {}).body == b""
