@@ -5,6 +5,7 @@ Run as a process of its own, `python -m ipaas.prefect_server`, because Prefect r
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -134,14 +135,18 @@ def _with_work_pool(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any
     @asynccontextmanager
     async def with_work_pool(scope: Any) -> AsyncIterator[Any]:
         async with lifespan(scope) as state:
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://prefect/api") as client:
-                answer = await client.post("/work_pools/", json=work_pool().model_dump(mode="json"))
-            if answer.status_code != httpx.codes.CONFLICT:  # it is there already
-                answer.raise_for_status()
+            # A task of its own: Prefect counts the lifespan as one of the requests in hand, one a task.
+            await asyncio.create_task(_make_work_pool(app))
             yield state
 
     return with_work_pool
+
+
+async def _make_work_pool(app: Any) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://prefect/api") as client:
+        answer = await client.post("/work_pools/", json=work_pool().model_dump(mode="json"))
+    if answer.status_code != httpx.codes.CONFLICT:  # it is there already
+        answer.raise_for_status()
 
 
 def main() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from blocks.errors import NotFound
+from blocks.errors import IpaasError, NotFound
 from blocks.settings import Settings
-from ipaas.cli.output import AsJson, print_fields, print_json, print_table
+from ipaas.cli.output import AsJson, fail, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
 
 if TYPE_CHECKING:
@@ -106,11 +107,24 @@ def replay(
         raise typer.BadParameter("give ids, or --status for many", param_hint="ID, --status")
     if execution_ids and (workflow or since):
         raise typer.BadParameter("belongs to --status", param_hint="--workflow, --since")
-    replayed = run(_replay(connect(), execution_ids or (), from_step, version, status, workflow, since))
+    replays = run(_replay(connect(), execution_ids or (), from_step, version, status, workflow, since))
     if as_json:
-        print_json({"items": [{"execution_id": again, "replay_of": first} for first, again in replayed]})
+        print_json({"items": [asdict(one) for one in replays]})
     else:
-        print_table(("REPLAYED", "AS"), replayed)
+        print_table(("REPLAYED", "AS"), [(one.replay_of, one.execution_id) for one in replays if one.execution_id])
+        for one in replays:
+            if one.error:
+                fail(IpaasError(one.error))
+    raise typer.Exit(1 if any(one.error for one in replays) else 0)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What became of one that was to be replayed: the new execution, or why there is none."""
+
+    replay_of: str
+    execution_id: str | None = None
+    error: str | None = None
 
 
 @executions.command()
@@ -172,17 +186,21 @@ async def _replay(
     status: str | None,
     workflow: str | None,
     since: datetime | None,
-) -> list[tuple[str, str]]:
+) -> list[Replay]:
     from blocks.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history
 
-    replayed: list[tuple[str, str]] = []
+    replays: list[Replay] = []
     async with history(settings) as store:
         for one in ids or await _ended(store, status, workflow, since):
-            again = await operations.replay(store, SystemClock(), one, from_step=from_step, version=version)
-            replayed.append((one, again))
-    return replayed
+            try:
+                again = await operations.replay(store, SystemClock(), one, from_step=from_step, version=version)
+            except (NotFound, operations.Conflict) as error:
+                replays.append(Replay(one, error=str(error)))
+            else:
+                replays.append(Replay(one, execution_id=again))
+    return replays
 
 
 async def _ended(store: HistoryStore, status: str | None, workflow: str | None, since: datetime | None) -> list[str]:

@@ -172,7 +172,7 @@ def test_an_answer_that_http_has_no_room_for_is_refused(status, headers):
 
 
 def test_an_answer_may_hold_what_utf_8_has_no_form_for():
-    assert as_response(200, {"a": "\ud800"}, {}).body == b'{"a": "\\ud800"}'
+    assert as_response(200, {"a": "\ud800"}, {}).body == b'{"a":"\\ud800"}'
 
 
 def test_a_status_without_a_body_has_none():
