@@ -36,7 +36,8 @@ def peer(n: int) -> None:
 """
 DEPLOY = """
 from prefect import flow
-flow.from_source("{folder}", "peer.py:peer").deploy("peer", work_pool_name="stock", build=False, push=False, print_next_steps=False)
+peer = flow.from_source("{folder}", "peer.py:peer")
+peer.deploy("peer", work_pool_name="stock", build=False, push=False, print_next_steps=False)
 """
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from blocks.settings import ConnectorSettings, Settings
     from blocks.source import MemoryCredentials, PrefectCredentials
 
-# Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings from
-# the environment when it is imported, and the command line sets them first.
+# Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings
+# from the environment when it is imported, and the command line sets them first.
 _MODULES = {
     "ApiKey": "blocks.credential_types",
     "BLOCK_TYPES": "blocks.credential",

@@ -22,7 +22,7 @@ async def run_attempts(
     *,
     call: Call,
     policy: RetryPolicy | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 (it is enforced here)
+    timeout: float | None = None,
 ) -> tuple[Any, int]:
     """Runs `body`, one call of `action`, until it succeeds or may not be tried again.
 

@@ -34,7 +34,7 @@ async def request(
     json: Any = None,
     form: dict[str, Any] | None = None,
     body: str | None = None,
-    timeout: Seconds | None = None,  # noqa: ASYNC109 (the contract's argument)
+    timeout: Seconds | None = None,
     expect: list[int] | None = None,
     credential: str | None = None,
 ) -> HttpResponse:

@@ -59,7 +59,7 @@ async def request(
     content: str | bytes | None = None,
     credential: str | None = None,
     expect: Collection[int] = (),
-    timeout: float | None = None,  # noqa: ASYNC109 (it is enforced here)
+    timeout: float | None = None,
 ) -> Answer:
     """Sends one request, as often as is safe and useful, and returns its answer. For use inside an action.
 

@@ -59,7 +59,7 @@ async def acting(
     base_urls: Mapping[str, str] | None = None,
     render: Callable[[str, Mapping[str, Any]], Any] = lambda template, data: template.format(**data),
     policy: RetryPolicy | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 (the step's)
+    timeout: float | None = None,
     execution_id: str = "execution",
 ) -> AsyncIterator[Stage]:
     """Within it, every action is run at once, by a `DirectRunner`, and its requests go to `handler`.

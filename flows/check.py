@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]  # it ships no types
+from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable

@@ -18,6 +18,7 @@ from flows.runtime import current_runtime
 from flows.steps import RecordedSteps
 from flows.yaml_source import load_workflow
 
+
 class WorkflowFlow(Flow[..., Any]):
     """A Prefect flow made of a workflow, which knows what it was made of. Made by `make_flow`."""
 

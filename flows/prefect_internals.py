@@ -7,7 +7,7 @@ Prefect version that changes it fails there first.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -29,6 +29,7 @@ BULK_LIMIT = 100
 """How many runs `create_flow_run/bulk` takes at once (`prefect/server/api/deployments.py`, BULK_CREATE_LIMIT)."""
 
 
+DEFAULT_STORAGE_LOOKUP = "_read_server_default_result_storage_block_id"
 LEASE_SECONDS = 300.0
 """How long a slot of a deployment's limit is held without renewal (`core_policy.py`, SecureFlowConcurrencySlots)."""
 
@@ -93,6 +94,10 @@ class WarmEngine:
                 self._leases.discard(lease_id)
 
 
+def _no_default_storage() -> None:
+    """Stands in for the question to the server where results are kept."""
+
+
 @asynccontextmanager
 async def warm_engine() -> AsyncIterator[WarmEngine]:
     """What a process that runs many flow runs enters once.
@@ -101,14 +106,16 @@ async def warm_engine() -> AsyncIterator[WarmEngine]:
     frequency is unset (an environment variable can't unset it); `flow_engine` looking up `amaintain_concurrency_lease`
     in its own module. Prefect's starts a thread for each run, and cancels the run when Prefect's server is away for a
     while; ours are renewed from one place, and outlive a restart of the server. And `results` looking up
-    `_read_server_default_result_storage_block_id`, which opens a client and blocks the event loop in every run, to learn
-    where results are kept that our flows don't keep.
+    `_read_server_default_result_storage_block_id`, which opens a client and blocks the event loop in every run, to
+    learn where results are kept that our flows don't keep. And `flow_engine` looking up `capture_sigterm`: a run in its
+    hands raises at SIGTERM, which is right for a process of its own; here SIGTERM tells the worker to drain.
     """
     engine = WarmEngine()
     async with AsyncExitStack() as stack:
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         stack.enter_context(mock.patch.object(flow_engine, "amaintain_concurrency_lease", engine.hold_lease))
-        stack.enter_context(mock.patch.object(results, "_read_server_default_result_storage_block_id", lambda: None))
+        stack.enter_context(mock.patch.object(results, DEFAULT_STORAGE_LOOKUP, _no_default_storage))
+        stack.enter_context(mock.patch.object(flow_engine, "capture_sigterm", nullcontext))
         await stack.enter_async_context(AsyncClientContext())
         yield engine
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import prefect.runtime
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
@@ -20,9 +21,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flows import load_flow_from_flow_run
 
-from blocks.errors import NotFound
+from blocks.errors import DefinitionError, NotFound
 from blocks.settings import Settings
-from flows.compiler import compile_version
+from flows.compiler import WorkflowFlow, compile_version
 from flows.execution import VERSION_LABEL, WORKFLOW_LABEL, label
 from flows.history import HistoryStore, WorkflowVersion, open_store
 
@@ -82,7 +83,17 @@ class FlowLoader:
                 return await self._pinned(workflow, deployment.version)  # what this process imported may be older
             # Prefect's decorator that adds the client hides the function's own signature.
             load: Any = load_flow_from_flow_run
-            self._keep(key, await load(client, flow_run, ignore_storage=True, use_placeholder_flow=False))
+            try:
+                flow = await load(client, flow_run, ignore_storage=True, use_placeholder_flow=False)
+            except httpx.HTTPError:
+                raise  # Prefect's answer; trying again may help
+            except Exception as error:
+                raise DefinitionError(f"{deployment.entrypoint}: {type(error).__name__}: {error}") from error
+            if not isinstance(flow, WorkflowFlow):
+                raise DefinitionError(
+                    f"{deployment.entrypoint} is no workflow: make it one with @workflow, or deploy it to another pool"
+                )
+            self._keep(key, flow)
         return self._flows[key]
 
     async def _deployment(self, client: PrefectClient, flow_run: FlowRun) -> DeploymentResponse:

@@ -54,7 +54,7 @@ _MISSING: Final = {
 }
 
 
-class DefinitionErrors(DefinitionError):  # noqa: N818 - several of them
+class DefinitionErrors(DefinitionError):
     """All the faults that were found at once. `str()` has one a line."""
 
     def __init__(self, errors: Sequence[DefinitionError]) -> None:

@@ -50,7 +50,8 @@ class Reconciler:
         stale = await self._store.stale_dispatches(now - timedelta(seconds=STALE_SECONDS), 100)
         orphans |= {execution.id: execution for execution in stale}
         for execution in orphans.values():
-            await self._settle(await self._flow_run(execution.flow_run_id), execution)
+            flow_run = await self._flow_run(execution.flow_run_id)
+            await self._settle(flow_run, await self._store.execution(execution.id))  # it may have begun meanwhile
         for flow_run in await self._silent_runs():
             await self.settle(str(flow_run.id))
 
@@ -74,7 +75,7 @@ class Reconciler:
         if execution and execution.id in self._runtime.running:
             return
         if execution and execution.status.is_final:
-            if flow_run and flow_run.state and not flow_run.state.is_final():
+            if flow_run and flow_run.state and not (flow_run.state.is_final() or _is_retry(flow_run.state, execution)):
                 await self._client.set_flow_run_state(flow_run.id, _state_of(execution), force=False)
             return
         if execution and execution.status is Status.RUNNING and not await self._is_orphan(execution):
@@ -97,7 +98,9 @@ class Reconciler:
 
     async def _cancel(self, flow_run: FlowRun, execution: Execution | None) -> None:
         if execution:
-            request = execution.cancel_requested or CANCELLED_IN_PREFECT
+            said = flow_run.state and flow_run.state.message  # as when the workflow's limit is reached
+            in_prefect = CANCELLED_IN_PREFECT | ({"reason": said} if said else {})
+            request = execution.cancel_requested or in_prefect
             error = cancellation(request["by"], request["reason"])
             await self._store.finish(execution.id, Status.CANCELLED, now=self._runtime.clock.now(), error=error)
         if flow_run.state and flow_run.state.type is StateType.CANCELLING:
@@ -116,9 +119,10 @@ class Reconciler:
 
     async def _run_again(self, flow_run: FlowRun, state: State, execution: Execution | None) -> None:
         """Its process is gone: the same flow run is scheduled anew, and goes on after its last finished step."""
-        if state.type is StateType.PENDING and not self._is_stale(state):
-            return
-        if execution and execution.status is Status.RUNNING:
+        begun = execution is not None and execution.status is Status.RUNNING
+        if (state.type is StateType.PENDING or not (begun or state.type is StateType.CRASHED)) and not self._is_stale(state):
+            return  # a process is just beginning it
+        if execution and begun:
             if not await self._store.requeue(execution.id, owner=execution.owner):
                 return  # somebody else was faster
             logger.info("execution %s: its process %s is gone, it is run again", execution.id, execution.owner)
@@ -151,7 +155,8 @@ class Reconciler:
             sort=FlowRunSort.START_TIME_ASC,
             limit=200,
         )
-        return [run for run in runs if run.state and self._is_stale(run.state)]
+        here = {running.flow_run_id for running in self._runtime.running.values()}
+        return [run for run in runs if run.state and self._is_stale(run.state) and str(run.id) not in here]
 
     async def _flow_run(self, flow_run_id: str | None) -> FlowRun | None:
         if flow_run_id is None:
@@ -160,6 +165,11 @@ class Reconciler:
             return await self._client.read_flow_run(UUID(flow_run_id))
         except ObjectNotFound:
             return None
+
+
+def _is_retry(state: State, execution: Execution) -> bool:
+    """Somebody pressed "Retry" in Prefect's UI, and the run waits for its turn."""
+    return state.type is StateType.SCHEDULED and execution.status in (Status.FAILED, Status.TIMED_OUT)
 
 
 def _state_of(execution: Execution) -> State:

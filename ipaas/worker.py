@@ -149,11 +149,19 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         if len(runs) >= PAGE:
             runs += await self._behind_the_first_page(due_by)
         for run in runs:
-            if run.deployment_id:
+            if self._is_due(run) and run.deployment_id:
                 lane = self._lanes[run.deployment_id]
                 if run.id not in lane.running:
                     lane.waiting[run.id] = run
         return [run for lane in list(self._lanes.values()) for run in self._start_waiting(lane)]
+
+    def _is_due(self, run: FlowRun) -> bool:
+        """One that is not is fetched again when it is: it must not take the place of one that can run."""
+        due = run.next_scheduled_start_time or run.expected_start_time
+        if due and (seconds := (due - datetime.now(UTC)).total_seconds()) > 0:
+            asyncio.get_running_loop().call_later(seconds, self._poke.set)
+            return False
+        return True
 
     async def _behind_the_first_page(self, due_by: datetime) -> list[FlowRun]:
         """Runs of deployments that have room: one workflow's long queue must not hide another's."""
@@ -247,7 +255,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
 
     async def _execute(self, flow_run: FlowRun, lane: Lane) -> None:
         try:
-            await self._wait_until_due(flow_run)
             await self._read_limit(flow_run, lane)
             flow = await self._loader.load(self.client, flow_run)
             if await take_flow_run(self.client, flow_run):
@@ -280,19 +287,17 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         if retriable:
             await asyncio.sleep(1)
             await self._settle(str(flow_run.id))
-        else:
+            return
+        try:
             await self._reconciler.fail(flow_run, error)
+        except Exception as away:  # noqa: BLE001 - it is fetched again, and fails again
+            logger.warning("could not end flow run %s: %s", flow_run.id, away)
 
     async def _settle(self, flow_run_id: str) -> None:
         try:
             await self._reconciler.settle(flow_run_id)
         except Exception as error:  # noqa: BLE001 - the periodic reconciliation tries again
             logger.warning("could not settle flow run %s: %s", flow_run_id, error)
-
-    async def _wait_until_due(self, flow_run: FlowRun) -> None:
-        due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
-        if due and (seconds := (due - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(seconds)
 
     async def _read_limit(self, flow_run: FlowRun, lane: Lane) -> None:
         if flow_run.deployment_id and datetime.now(UTC) - lane.limit_read > LIMIT_AGE:

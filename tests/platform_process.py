@@ -92,7 +92,7 @@ class Sink:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - http.server's name
 
             def log_message(self, *args: Any) -> None:
                 """Not on the tests' output."""

@@ -24,7 +24,7 @@ LARGEST_INTEGER: Final = 2**64 - 1
 """What 64 bits hold: larger numbers are not portable JSON."""
 
 
-class Refused(Exception):  # noqa: N818 - a problem on its way to become an ExpressionError
+class Refused(Exception):
     """An operation that fails or is not allowed. The text says what and why."""
 
 

@@ -21,11 +21,11 @@ from gateway_under_test import ORDERS, Gateway, application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from blocks.clock import ManualClock
+from flows.compiler import yaml_version
 from flows.history import MemoryStore, Status, open_store
 from flows.history.migrations import upgrade
 from ipaas.gateway import protocol, serve
 from ipaas.gateway.serve import GatewayServer, make_server
-from flows.compiler import yaml_version
 
 POST = b"POST /hooks/orders HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 WAITING = ORDERS + "respond: {when: finished, on_disconnect: cancel}\n"
