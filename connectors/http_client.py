@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import httpx
 
-from blocks.errors import ActionError, ConnectionFailed, RemoteError, StepTimeout
+from blocks.errors import ActionError, ConnectionFailed, IpaasError, RemoteError, StepTimeout
+from blocks.tracing import SpanKind, mark_failed, note, span, traceparent
 from connectors.answer import Answer, remote_error
 from connectors.call import current_call
 from connectors.retry import SafeRetries, retried
@@ -93,8 +95,13 @@ async def request(
     source = f"{prepared.method} {host}"
 
     async def once(attempt: int) -> Answer:
+        with _span(prepared):
+            return await send()
+
+    async def send() -> Answer:
         with call.services.circuits.passing((host, credential), name=host, clock=call.services.clock):
             answer = await _sent(call.services.http, prepared, frozenset(auth or ()), source, timeout)
+            note({"http.response.status_code": answer.status})
             if answer.status >= 400 and answer.status not in expect:
                 raise remote_error(answer, call.services.masker, call.services.clock.now())
             return answer
@@ -106,6 +113,20 @@ async def request(
     if call.retry_declared:
         return await once(1)
     return await retried(once, SafeRetries(prepared.method), clock=call.services.clock, note=note)
+
+
+@contextmanager
+def _span(request: httpx.Request) -> Iterator[None]:
+    """The span of one attempt, which the other system may go on with. It names the host only."""
+    attributes = {"http.request.method": request.method, "server.address": request.url.host}
+    with span(f"HTTP {request.method}", attributes, kind=SpanKind.CLIENT):
+        if ours := traceparent():
+            request.headers["traceparent"] = ours
+        try:
+            yield
+        except IpaasError as error:
+            mark_failed(error.code)
+            raise
 
 
 def _prepared(

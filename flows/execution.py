@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from blocks.errors import IpaasError, StorageUnavailable
 from blocks.log_fields import log_fields
+from blocks.tracing import mark_failed, note, span
 from connectors.call import current_runner
 from flows.event import Event
 from flows.history import Execution, NewExecution, Status, Trigger, WorkflowVersion
@@ -63,9 +64,11 @@ async def run_execution(version: WorkflowVersion, timeout: float, event: Any, bo
             execution = await _begin(runtime, version, event, flow_run)
             if isinstance(execution, State):
                 return execution
-            if execution.cancel_requested:
-                return await _cancelled(runtime, execution, execution.cancel_requested)
-            return await _run(runtime, execution, body, deadline, timeout)
+            labels = {WORKFLOW_LABEL: execution.workflow, EXECUTION_LABEL: execution.id}
+            with span("execution", labels, parent=execution.trace):
+                if execution.cancel_requested:
+                    return await _cancelled(runtime, execution, execution.cancel_requested)
+                return await _run(runtime, execution, body, deadline, timeout)
         except StorageUnavailable as error:
             if flow_run is None:
                 raise
@@ -172,6 +175,9 @@ def _as_event(event: Any) -> Event:
 
 async def _finish(runtime: Runtime, execution: Execution, status: Status, **outcome: Any) -> None:
     now = runtime.clock.now()
+    note({"ipaas.status": status})
+    if error := outcome.get("error"):
+        mark_failed(error["code"], error["message"])
     with anyio.CancelScope(shield=True):
         if await runtime.insist(lambda: runtime.store.finish(execution.id, status, now=now, **outcome)):
             seconds = (now - execution.started_at).total_seconds() if execution.started_at else 0.0

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun, StateDetails
 from prefect.context import AsyncClientContext, FlowRunContext
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending
+from prefect.telemetry.run_telemetry import LABELS_TRACEPARENT_KEY as TRACE_LABEL
 from prefect.utilities.engine import propose_state
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 BULK_LIMIT = 100
 """How many runs `create_flow_run/bulk` takes at once (`prefect/server/api/deployments.py`, BULK_CREATE_LIMIT)."""
 
+
+# TRACE_LABEL: Prefect's span of a flow run begins below the `traceparent` in this label, if the run is created with one.
 
 DEFAULT_STORAGE_LOOKUP = "_read_server_default_result_storage_block_id"
 LEASE_SECONDS = 300.0

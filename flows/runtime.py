@@ -19,6 +19,7 @@ import anyio
 from blocks import Keyring, PrefectCredentials, Settings, process_masker, use_keyring
 from blocks.clock import Clock, SystemClock
 from blocks.errors import IpaasError, StorageUnavailable
+from blocks.tracing import set_up_tracing
 from connectors.call import Services
 from connectors.http_client import new_client
 from flows.expressions import render_template
@@ -70,9 +71,10 @@ class Runtime:
         """A runtime on the settings' database, keys and connectors.
 
         Raises:
-            ConfigurationError: the keys, or the database's schema.
+            ConfigurationError: the keys, the database's schema, or traces that can't be sent.
             StorageUnavailable: the database does not answer.
         """
+        set_up_tracing()
         clock, masker = SystemClock(), process_masker
         use_keyring(Keyring.from_settings(settings))
         store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))

@@ -13,6 +13,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,7 @@ from blocks.errors import (
     TooLarge,
 )
 from blocks.log_fields import log_fields
+from blocks.tracing import Span, mark_failed, note, span
 from connectors.action import Action
 from connectors.attempts import run_attempts
 from connectors.call import Call
@@ -90,6 +92,10 @@ class RecordedSteps:
         plan = current_plan.get() or StepPlan(self._next_id(action.action_name, arguments))
         if known := self.known.get(plan.step_id):
             return _result_of(known)
+        with _step_span(plan.step_id, action.action_name):
+            return await self._run(plan, action, body)
+
+    async def _run(self, plan: StepPlan, action: Action[Any, Any], body: Callable[[], Awaitable[Any]]) -> Any:
         call = Call(
             services=self._runtime.services,
             execution_id=self._execution.id,
@@ -118,13 +124,17 @@ class RecordedSteps:
     async def skip(self, step_id: str, action: str) -> None:
         """Records that a step's condition was false."""
         now = self._now()
-        await self._save(StepExecution(step_id, action, Status.SKIPPED, attempts=0, started_at=now, finished_at=now))
+        with _step_span(step_id, action):
+            await self._save(
+                StepExecution(step_id, action, Status.SKIPPED, attempts=0, started_at=now, finished_at=now)
+            )
 
     async def fail(self, step_id: str, action: str, error: IpaasError) -> None:
         """Records a step that failed before its action was called: its arguments could not be rendered."""
         now = self._now()
         step = StepExecution(step_id, action, Status.FAILED, attempts=0, started_at=now, finished_at=now)
-        await self._save(replace(step, error=error_document(error)))
+        with _step_span(step_id, action):
+            await self._save(replace(step, error=error_document(error)))
 
     def _next_id(self, name: str, arguments: Mapping[str, Any]) -> str:
         if self.author and self.author is not asyncio.current_task():
@@ -137,9 +147,16 @@ class RecordedSteps:
         if step.status.is_final:
             self.known[step.step_id] = step
             self._runtime.meter.step_ended(step)
+            note({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
+            if step.error:
+                mark_failed(step.error["code"], step.error["message"])
 
     def _now(self) -> Any:
         return self._runtime.clock.now()
+
+
+def _step_span(step_id: str, action: str) -> AbstractContextManager[Span]:
+    return span("step", {"ipaas.step": step_id, "ipaas.action": action})
 
 
 def _result_of(step: StepExecution) -> Any:

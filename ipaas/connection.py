@@ -37,10 +37,19 @@ async def prefect() -> AsyncIterator[PrefectClient]:
         try:
             version = await client.api_version()
         except httpx.HTTPError as error:
-            why = str(error.response.status_code) if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
-            raise ConfigurationError(f"Prefect's API at {url} does not answer ({why}): is `ipaas up` running?") from None
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+            if status == 404:
+                raise _not_prefect(url) from None
+            why = status or type(error).__name__
+            raise ConfigurationError(
+                f"Prefect's API at {url} does not answer ({why}): is `ipaas up` running?"
+            ) from None
         except ValueError:
             version = None
         if not isinstance(version, str):
-            raise ConfigurationError(f"what answers at {url} is not Prefect's API; its URL ends in /api")
+            raise _not_prefect(url)
         yield client
+
+
+def _not_prefect(url: str) -> ConfigurationError:
+    return ConfigurationError(f"what answers at {url} is not Prefect's API; its URL ends in /api")

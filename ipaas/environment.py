@@ -16,6 +16,7 @@ from blocks.settings import Settings
 
 PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",  # the same for its client, which would also print a notice on a terminal
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
     # Task runs are written in batches: a third less work for the server (Prefect writes them one by one).

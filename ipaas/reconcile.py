@@ -120,7 +120,9 @@ class Reconciler:
     async def _run_again(self, flow_run: FlowRun, state: State, execution: Execution | None) -> None:
         """Its process is gone: the same flow run is scheduled anew, and goes on after its last finished step."""
         begun = execution is not None and execution.status is Status.RUNNING
-        if (state.type is StateType.PENDING or not (begun or state.type is StateType.CRASHED)) and not self._is_stale(state):
+        if (state.type is StateType.PENDING or not (begun or state.type is StateType.CRASHED)) and not self._is_stale(
+            state
+        ):
             return  # a process is just beginning it
         if execution and begun:
             if not await self._store.requeue(execution.id, owner=execution.owner):

@@ -1,10 +1,10 @@
-"""The gateway's whole application in this process: memory instead of a database, a Prefect that is a function."""
+"""The gateway's whole application in this process: memory instead of a database, Prefect away if not given."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from prefect.client.orchestration import PrefectClient
+from prefect_client import AWAY, prefect_client
 
 from blocks.clock import Clock, ManualClock
 from blocks.settings import Settings
@@ -29,16 +29,6 @@ name: orders
 triggers: [{webhook: {auth: none}}]
 steps: [{id: note, uses: log.message, with: {text: hello}}]
 """
-
-
-def prefect_is_up(request: httpx.Request) -> httpx.Response:
-    if request.url.path.endswith("/health"):
-        return httpx.Response(200, json=True)
-    return httpx.Response(503)  # it takes no runs: what is accepted stays accepted
-
-
-def prefect_is_away(request: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("refused", request=request)
 
 
 @dataclass
@@ -92,15 +82,14 @@ def application(
     store: MemoryStore,
     clock: Clock,
     credentials: Mapping[str, Mapping[str, Any]] | None = None,
-    prefect: Callable[[httpx.Request], httpx.Response] = prefect_is_up,
+    prefect: str = AWAY,
     **settings: Any,
 ) -> Iterator[FastAPI]:
-    """The application, not yet started."""
+    """The application, not yet started. Without a `prefect`, its API's address, what is accepted stays accepted."""
 
     @asynccontextmanager
     async def surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
-        transport = httpx.MockTransport(prefect)
-        async with PrefectClient("http://prefect.test/api", httpx_settings={"transport": transport}) as client:
+        async with prefect_client(prefect) as client:
             yield Surroundings(store, client, MemoryCredentials(credentials or {}), clock)
 
     with tempfile.TemporaryDirectory() as home:

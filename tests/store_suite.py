@@ -483,6 +483,16 @@ class StoreSuite:
         assert (execution.started_at, execution.lease_until) == (T0 + SECOND, T0 + MINUTE)
         assert (execution.flow_run_id, execution.event["body"]) == ("run-1", {"amount": 12})
 
+    async def test_the_trace_it_was_accepted_in_goes_with_an_execution(self, store: HistoryStore) -> None:
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        traced, untraced = await accepted(store, trace=trace), await accepted(store)
+
+        [first, second] = await store.claim(limit=2, now=T0, until=T0 + MINUTE)
+        begun_ = [await begun(store, execution_id) for execution_id in (traced, untraced)]
+
+        assert (first.trace, second.trace) == (trace, None)
+        assert [execution and execution.trace for execution in begun_] == [trace, None]
+
     async def test_beginning_again_counts_and_keeps_the_first_start(self, store: HistoryStore) -> None:
         execution_id = await accepted(store)
         await begun(store, execution_id, flow_run_id="run-1")

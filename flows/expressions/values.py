@@ -80,7 +80,10 @@ class Placeholder(str):
     def __iter__(self) -> Iterator[Any]:
         return iter([self._part(0)])
 
-    __getitem__ = get = _part  # not a string's characters
+    def get(self, key: Any, default: object = None) -> Placeholder:
+        return self._part(key)
+
+    __getitem__ = _part  # not a string's characters
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _compared
     __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = _same

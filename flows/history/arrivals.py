@@ -45,6 +45,7 @@ class Arrival:
             "dispatched_at": new.accepted_at if new.flow_run_id else None,
             "replay_of": new.replay_of,
             "parent_id": new.parent_id,
+            "trace": new.trace,
             "runs": 0,
         }
         delivery = None

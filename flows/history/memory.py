@@ -356,6 +356,7 @@ def _keep(new: NewExecution, limits: Limits) -> _Kept:
         flow_run_id=new.flow_run_id,
         replay_of=new.replay_of,
         parent_id=new.parent_id,
+        trace=new.trace,
     )
     steps = {step.step_id: _step(step, limits) for step in new.steps}
     dispatched_at = new.accepted_at if new.flow_run_id else None

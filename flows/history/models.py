@@ -128,6 +128,7 @@ class ExecutionRow(_Row, table=True):
     flow_run_id: str | None = Field(default=None, sa_type=PlainText)
     replay_of: str | None = Field(default=None, sa_type=PlainText)
     parent_id: str | None = Field(default=None, sa_type=PlainText)
+    trace: str | None = Field(default=None, sa_type=PlainText)
     runs: int = 0
     owner: str | None = Field(default=None, sa_type=PlainText)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)

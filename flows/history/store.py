@@ -100,6 +100,8 @@ class NewExecution:
     parent_id: str | None = None
     flow_run_id: str | None = None
     """Set when Prefect made the run (a schedule, Quick run) and the execution follows it."""
+    trace: str | None = None
+    """The W3C `traceparent` of the span that accepted it; None when nothing is traced."""
     steps: Sequence[StepExecution] = ()
     """Steps that count as finished: what `replay --from` takes over from the first execution."""
 
@@ -142,6 +144,7 @@ class Execution:
     flow_run_id: str | None = None
     replay_of: str | None = None
     parent_id: str | None = None
+    trace: str | None = None
     runs: int = 0
     """How often it was begun; more than 1 after a crash."""
     owner: str | None = None

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from blocks.settings import Settings
+from blocks.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
 from ipaas.gateway.protocol import GatewayProtocol
 from ipaas.logs import set_up_logging
@@ -38,6 +39,7 @@ class GatewayServer(uvicorn.Server):
         give_up = asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, state.waiting.give_up)
         await super().shutdown(sockets)
         give_up.cancel()
+        await asyncio.to_thread(flush_traces)  # uvicorn ends the process by the signal itself: nothing else will
 
 
 def make_server(settings: Settings, app: FastAPI, *, host: str, port: int) -> GatewayServer:
@@ -68,9 +70,10 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
     """Serves until SIGTERM or Ctrl-C: then it accepts no more, and answers what it has accepted.
 
     Raises:
-        ConfigurationError: a setting can't be understood.
+        ConfigurationError: a setting can't be understood, or traces can't be sent.
     """
     set_up_logging(settings)
+    set_up_tracing()
     # Its warnings are one line for each broken request, at any sender's will; they are counted instead.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     server = make_server(settings, create_app(settings), host=host, port=port)

@@ -18,7 +18,8 @@ PROCESSES = "processes"
 def parts(shared_sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     """A platform without a worker, on which `prefect deploy --all` has run before anything else did."""
     root = tmp_path_factory.mktemp("parts")
-    parts = Parts(root / "home", written_for(shared_sink, root / "workflows"))
+    often = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # a stock worker polls
+    parts = Parts(root / "home", written_for(shared_sink, root / "workflows"), often)
     three_steps = parts.workflows / "three-steps.yaml"
     (parts.workflows / "drained.yaml").write_text(three_steps.read_text().replace("three-steps", "drained"))
     try:

@@ -1,69 +1,40 @@
-"""Real servers for tests: Prefect's, as `ipaas up` starts it, and PostgreSQL databases.
-
-`IPAAS_TEST_POSTGRES_URL` names the PostgreSQL server; a local one by default.
-"""
+"""Real servers for tests: Prefect's, as `ipaas up` starts it, and PostgreSQL databases."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 from platform_process import eventually, free_port
+from postgres import answering_server, new_database
 
 from blocks.settings import Settings
 from ipaas.environment import server_environment
 
-_SERVER = os.environ.get("IPAAS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-
-
-def run_sql(url: str, statement: str) -> None:
-    async def run() -> None:
-        connection = await asyncpg.connect(url, timeout=5)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
-
 
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
-    """The URL of a server that answers. Without one: skipped, but failed where CI=true."""
-    try:
-        run_sql(_SERVER, "SELECT 1")
-    except (OSError, asyncpg.PostgresError) as error:
-        complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        complain(f"no PostgreSQL at {_SERVER.rpartition('@')[2]} (set IPAAS_TEST_POSTGRES_URL): {error}")
-    return _SERVER
-
-
-def _database(server: str) -> Iterator[str]:
-    name = f"ipaas_test_{uuid4().hex}"
-    run_sql(server, f"CREATE DATABASE {name}")
-    yield f"{server.rpartition('/')[0]}/{name}"
-    run_sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+    """The URL of a server that answers."""
+    return answering_server()
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
-    yield from _database(postgres_server)
+    with new_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def shared_postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a database for many tests, for those who clear it themselves."""
-    yield from _database(postgres_server)
+    with new_database(postgres_server) as url:
+        yield url
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prefect_api import PrefectApi
+from prefect_client import prefect_client
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.checks import unsupported_method
@@ -96,11 +96,10 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def _surroundings(url: str, gateway: Gateway) -> Any:
     @asynccontextmanager
     async def open_(settings: Settings) -> AsyncIterator[Surroundings]:
-        api, clock, store = PrefectApi(), SystemClock(), open_store(url)
-        api.away = True
+        clock, store = SystemClock(), open_store(url)
         await store.open()
         gateway.executions = await seed(store)
-        async with api.client() as client:
+        async with prefect_client() as client:
             yield Surroundings(store, client, MemoryCredentials({}), clock)
         await store.close()
 

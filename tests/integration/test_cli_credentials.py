@@ -18,7 +18,9 @@ Ipaas = Callable[..., subprocess.CompletedProcess[str]]
 def ipaas(prefect_server) -> Ipaas:
     """Runs `ipaas …` in a process of its own, in the server's home."""
 
-    def run(*arguments: str, stdin: Any = None, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, stdin: Any = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("IPAAS_", "PREFECT_"))}
         ours = {"IPAAS_HOME": str(prefect_server.settings.home), "PREFECT_API_URL": prefect_server.url}
         return subprocess.run(
@@ -35,7 +37,10 @@ def ipaas(prefect_server) -> Ipaas:
 
 
 def test_a_credential_from_set_to_delete_is_never_shown(ipaas):
-    assert ipaas("credentials", "set", "shop", "--type", "basic", stdin={"username": "u", "password": "geheim"}).returncode == 0
+    assert (
+        ipaas("credentials", "set", "shop", "--type", "basic", stdin={"username": "u", "password": "geheim"}).returncode
+        == 0
+    )
     listed = ipaas("credentials", "--json")
     shown = ipaas("credentials", "show", "shop", "--json")
     tested = ipaas("credentials", "test", "shop")

@@ -1,4 +1,4 @@
-"""What operators do: cancel, replay, open and close."""
+"""What operators do: cancel, replay, open and close; Prefect is away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect_api import PrefectApi
+from prefect_client import prefect_client
 from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, begun, ended, get, running
 
 from blocks.clock import ManualClock
@@ -14,6 +14,8 @@ from blocks.errors import NotFound
 from flows.history import MemoryStore, Status, Trigger
 from ipaas import operations
 from ipaas.operations import Conflict, PrefectUnavailable
+
+FLOW_RUN, DEPLOYMENT = "01980000-0000-7000-8000-000000000001", "01980000-0000-7000-8000-000000000002"
 
 
 @pytest.fixture
@@ -27,13 +29,8 @@ def store(clock: ManualClock) -> MemoryStore:
 
 
 @pytest.fixture
-def api() -> PrefectApi:
-    return PrefectApi()
-
-
-@pytest.fixture
-async def prefect(api: PrefectApi) -> AsyncIterator[PrefectClient]:
-    async with api.client() as client:
+async def prefect() -> AsyncIterator[PrefectClient]:
+    async with prefect_client() as client:
         yield client
 
 
@@ -51,51 +48,11 @@ async def test_what_prefect_does_not_know_yet_is_cancelled_at_once(
     assert execution.cancel_requested == {"by": "the API", "reason": "wrong order"}
 
 
-async def test_what_waits_in_prefect_is_cancelled_at_once(
-    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
-) -> None:
-    execution_id = await accepted(store)
-    run = api.flow_run("SCHEDULED")
-    await store.dispatched({execution_id: run})
-
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="wrong order")
-
-    assert api.flow_runs[run] == "CANCELLED"
-    assert execution.status is Status.CANCELLED
-    assert execution.error == {"code": "cancelled", "message": "cancelled through the API: wrong order"}
-
-
-async def test_a_reason_that_prefect_could_not_store_is_made_readable(
-    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
-) -> None:
-    execution_id = await accepted(store)
-    await store.dispatched({execution_id: api.flow_run("SCHEDULED")})
-
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="a\ud800b\x00c\nd")
-
-    assert execution.error["message"] == "cancelled through the API: a b c d"
-
-
-async def test_what_runs_is_told(
-    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
-) -> None:
-    run = api.flow_run("RUNNING")
-    execution_id = await accepted(store)
-    await begun(store, execution_id, flow_run_id=run)
-
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
-
-    assert api.flow_runs[run] == "CANCELLING"
-    assert execution.status is Status.RUNNING
-    assert await store.cancel_requests([execution_id]) == {execution_id: {"by": "the API", "reason": ""}}
-
-
 async def test_while_prefect_is_away_the_request_is_noted(
-    store: MemoryStore, prefect: PrefectClient, clock: ManualClock, api: PrefectApi
+    store: MemoryStore, prefect: PrefectClient, clock: ManualClock
 ) -> None:
     execution_id = await accepted(store)
-    await store.dispatched({execution_id: api.flow_run()})
-    api.away = True
+    await store.dispatched({execution_id: FLOW_RUN})
 
     execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
 
@@ -103,17 +60,6 @@ async def test_while_prefect_is_away_the_request_is_noted(
     again = await begun(store, execution_id)
     assert again is not None
     assert again.cancel_requested == {"by": "the API", "reason": ""}
-
-
-async def test_what_waits_for_a_flow_run_that_is_gone_is_cancelled(
-    store: MemoryStore, prefect: PrefectClient, clock: ManualClock
-) -> None:
-    execution_id = await accepted(store)
-    await store.dispatched({execution_id: "01980000-0000-7000-8000-000000000000"})
-
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
-
-    assert execution.status is Status.CANCELLED
 
 
 async def test_a_cancel_does_not_undo_an_end(store: MemoryStore, prefect: PrefectClient, clock: ManualClock) -> None:
@@ -197,40 +143,14 @@ async def test_what_has_not_ended_is_not_replayed(store: MemoryStore, clock: Man
 # Open and close
 
 
-async def test_a_closed_workflow_takes_no_events_and_keeps_no_schedule(
-    store: MemoryStore, prefect: PrefectClient, api: PrefectApi
-) -> None:
+async def test_while_prefect_is_away_nothing_is_closed(store: MemoryStore, prefect: PrefectClient) -> None:
     await store.publish(a_version())
-    await store.set_deployment("orders", deployment := api.deployment())
-
-    await operations.set_active(store, prefect, "orders", False)
-    closed = (await _is_active(store), api.deployments[deployment])
-    await operations.set_active(store, prefect, "orders", True)
-    opened = (await _is_active(store), api.deployments[deployment])
-
-    assert (closed, opened) == ((False, True), (True, False))
-
-
-async def test_while_prefect_is_away_nothing_is_closed(
-    store: MemoryStore, prefect: PrefectClient, api: PrefectApi
-) -> None:
-    await store.publish(a_version())
-    await store.set_deployment("orders", api.deployment())
-    api.away = True
+    await store.set_deployment("orders", DEPLOYMENT)
 
     with pytest.raises(PrefectUnavailable, match=r"Prefect does not answer .*; nothing was changed"):
         await operations.set_active(store, prefect, "orders", False)
 
     assert await _is_active(store)
-
-
-async def test_a_workflow_whose_deployment_is_gone_is_closed(store: MemoryStore, prefect: PrefectClient) -> None:
-    await store.publish(a_version())
-    await store.set_deployment("orders", "01980000-0000-7000-8000-000000000000")
-
-    await operations.set_active(store, prefect, "orders", False)
-
-    assert not await _is_active(store)
 
 
 async def test_only_known_workflows_are_closed(store: MemoryStore, prefect: PrefectClient) -> None:

@@ -1,4 +1,4 @@
-"""The gateway's application over a store in memory, as HTTP clients see it."""
+"""The gateway's application over a store in memory, as HTTP clients see it; Prefect is away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from prefect_api import PrefectApi
+from prefect_client import prefect_client
 from store_suite import T0
 
 from blocks.clock import ManualClock
@@ -30,15 +30,10 @@ def store(clock: ManualClock) -> MemoryStore:
 
 
 @pytest.fixture
-def prefect() -> PrefectApi:
-    return PrefectApi()
-
-
-@pytest.fixture
-async def app(tmp_path: Path, store: MemoryStore, clock: ManualClock, prefect: PrefectApi) -> AsyncIterator[FastAPI]:
+async def app(tmp_path: Path, store: MemoryStore, clock: ManualClock) -> AsyncIterator[FastAPI]:
     """Without its services: what is accepted stays accepted."""
     app = create_app(Settings(home=tmp_path))
-    async with prefect.client() as client:
+    async with prefect_client() as client:
         app.state.store, app.state.clock, app.state.prefect = store, clock, client
         app.state.hooks, app.state.dispatcher = Hooks(store), Dispatcher(store, client, clock)
         app.state.full_tokens, app.state.read_tokens = ["full-token"], ["read-token"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prefect_api import PrefectApi
 from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, ended, get, running
 
 from blocks.errors import StorageUnavailable
@@ -240,15 +239,6 @@ async def test_a_waiting_execution_is_cancelled(client: httpx.AsyncClient, store
     assert (await get(store, execution_id)).cancel_requested == {"by": "the API", "reason": "wrong order"}
 
 
-async def test_a_running_execution_is_told(client: httpx.AsyncClient, store: MemoryStore, prefect: PrefectApi) -> None:
-    execution_id = await running(store, flow_run_id=prefect.flow_run("RUNNING"))
-
-    response = await client.post(f"/executions/{execution_id}/cancel")
-
-    assert (response.status_code, response.json()["status"]) == (202, "running")
-    assert await store.cancel_requests([execution_id])
-
-
 async def test_an_ended_execution_is_not_cancelled(client: httpx.AsyncClient, store: MemoryStore) -> None:
     assert_problem(await client.post(f"/executions/{await ended(store)}/cancel"), 409, "has already ended: succeeded")
 
@@ -275,24 +265,9 @@ async def test_workflows_are_shown(client: httpx.AsyncClient, store: MemoryStore
     assert (await client.get("/workflows")).json() == {"items": [shown], "next_cursor": None}
 
 
-async def test_a_workflow_is_closed_and_opened(
-    client: httpx.AsyncClient, store: MemoryStore, prefect: PrefectApi
-) -> None:
+async def test_while_prefect_is_away_nothing_is_closed(client: httpx.AsyncClient, store: MemoryStore) -> None:
     await store.publish(a_version(declaration=DECLARATION))
-    await store.set_deployment("orders", prefect.deployment())
-
-    closed = await client.post("/workflows/orders/deactivate")
-    opened = await client.post("/workflows/orders/activate")
-
-    assert [(answer.status_code, answer.json()["active"]) for answer in (closed, opened)] == [(200, False), (200, True)]
-
-
-async def test_while_prefect_is_away_nothing_is_closed(
-    client: httpx.AsyncClient, store: MemoryStore, prefect: PrefectApi
-) -> None:
-    await store.publish(a_version(declaration=DECLARATION))
-    await store.set_deployment("orders", prefect.deployment())
-    prefect.away = True
+    await store.set_deployment("orders", "01980000-0000-7000-8000-000000000000")
 
     response = await client.post("/workflows/orders/deactivate")
 

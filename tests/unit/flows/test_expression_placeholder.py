@@ -1,4 +1,4 @@
-"""What stands in a dry run for results that nobody was asked for: every expression on it works, and says whose it is."""
+"""What stands in a dry run for results that nobody was asked for: expressions on it work, and say whose it is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ def test_every_part_of_one_is_one_and_names_itself(template, expected):
 
 @pytest.mark.parametrize(
     "condition",
-    ["steps.ask.output.a > 3", "steps.ask.output.a < 3", "3 <= steps.ask.output.a", "steps.ask.output.s == 'paid'", "steps.ask.output.ok"],
+    [
+        "steps.ask.output.a > 3",
+        "steps.ask.output.a < 3",
+        "3 <= steps.ask.output.a",
+        "steps.ask.output.s == 'paid'",
+        "steps.ask.output.ok",
+    ],
 )
 def test_conditions_on_one_hold(condition):
     assert compile_condition(condition).render(SCOPE)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
-from gateway_under_test import ORDERS, Gateway, gateway, prefect_is_away
+from gateway_under_test import ORDERS, Gateway, gateway
 
 from blocks.errors import StorageUnavailable
 from flows.history import MemoryStore, Status
@@ -20,13 +19,6 @@ async def scrape(under_test: Gateway) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-async def test_a_gateway_that_runs_is_live_and_ready():
-    async with gateway() as under_test:
-        live, ready = await under_test.http.get("/healthz"), await under_test.http.get("/readyz")
-    assert (live.status_code, live.json()) == (200, {"status": "ok"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
-
-
 class StoreThatIsAway(MemoryStore):
     away = False
 
@@ -39,20 +31,23 @@ class StoreThatIsAway(MemoryStore):
         return await super().backlog()
 
 
-async def test_without_its_database_it_is_live_and_not_ready():
+async def test_without_its_database_too_it_is_live_and_not_ready():
     store = StoreThatIsAway()
     async with gateway(store=store) as under_test:
         store.away = True
         live, ready = await under_test.http.get("/healthz"), await under_test.http.get("/readyz")
     assert live.status_code == 200
     assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
-    assert ready.json()["detail"] == "database does not answer: StorageUnavailable"
+    assert (
+        ready.json()["detail"] == "database does not answer: StorageUnavailable; Prefect does not answer: ConnectError"
+    )
 
 
-async def test_without_prefect_it_is_not_ready_and_still_accepts():
-    async with gateway(prefect=prefect_is_away) as under_test:
-        ready = await under_test.http.get("/readyz")
+async def test_without_prefect_it_is_live_and_not_ready_and_still_accepts():
+    async with gateway() as under_test:
+        live, ready = await under_test.http.get("/healthz"), await under_test.http.get("/readyz")
         assert (await under_test.post({})).status_code == 202
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
     assert ready.status_code == 503
     assert ready.json()["detail"] == "Prefect does not answer: ConnectError"
 
@@ -111,10 +106,7 @@ async def test_while_the_database_is_away_the_rest_is_still_told():
 
 
 async def test_what_is_handed_to_prefect_is_counted_and_timed():
-    def prefect(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(503)
-
-    async with gateway(prefect=prefect) as under_test:
+    async with gateway() as under_test:
         await under_test.post({})
         [execution] = await under_test.executions()
         under_test.clock.move(seconds=2)

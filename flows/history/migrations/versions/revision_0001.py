@@ -56,6 +56,7 @@ def upgrade() -> None:
         _text("flow_run_id", optional=True),
         _text("replay_of", optional=True),
         _text("parent_id", optional=True),
+        _text("trace", optional=True),
         sa.Column("runs", sa.Integer, nullable=False),
         _text("owner", optional=True),
         _time("lease_until", optional=True),

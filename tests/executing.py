@@ -1,0 +1,131 @@
+"""Executions in this process, for tests: a history in memory, a remote system that is a function, no Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from blocks.clock import ManualClock
+from connectors.call import current_runner
+from connectors.testing import acting
+from flows.compiler import WorkflowFlow, compile_version, version_of
+from flows.event import Event
+from flows.execution import run_execution
+from flows.expressions import render_template
+from flows.history import Execution, MemoryStore
+from flows.runtime import LEASE, Runtime, use_runtime
+from flows.steps import RecordedSteps
+from flows.yaml_source import load_workflow
+
+URL = "https://remote.test"
+
+
+@dataclass
+class Remote:
+    """Answers `{"got": BODY}`; what is in `statuses` with that status; what is in `held` once it is let go."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    requests: list[httpx.Request] = field(default_factory=list)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        async with self.arrived:
+            self.arrived.notify_all()
+            await self.arrived.wait_for(lambda: request.url.path not in self.held)
+        body = json.loads(request.content) if request.content else None
+        return httpx.Response(self.statuses.get(request.url.path, 200), json={"got": body})
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.url.path for request in self.requests]
+
+    async def reached(self, *paths: str) -> None:
+        """Returns once these were asked for."""
+        async with asyncio.timeout(10), self.arrived:
+            await self.arrived.wait_for(lambda: set(paths) <= set(self.paths))
+
+    async def let_go(self, *paths: str) -> None:
+        async with self.arrived:
+            self.held -= set(paths)
+            self.arrived.notify_all()
+
+
+@dataclass
+class Bench:
+    runtime: Runtime
+    remote: Remote
+    clock: ManualClock
+
+    @property
+    def store(self) -> MemoryStore:
+        assert isinstance(self.runtime.store, MemoryStore)
+        return self.runtime.store
+
+    def start(self, flow: WorkflowFlow, body: Any = None) -> asyncio.Task[Any]:
+        """Begins an execution for an event with this body; the task has what it returns or raises."""
+        event = Event(body=body)
+        return asyncio.create_task(run_execution(flow.published, flow.declaration.timeout, event, flow.body))
+
+    async def run(self, flow: WorkflowFlow, body: Any = None) -> Execution:
+        """Runs an execution to its end, however it ends."""
+        await asyncio.wait([self.start(flow, body)])
+        return await self.last()
+
+    async def last(self) -> Execution:
+        newest = (await self.store.executions(limit=1)).items[0]
+        execution = await self.store.execution(newest.id)
+        assert execution is not None
+        return execution
+
+    async def go_on(self, flow: WorkflowFlow, execution_id: str) -> Any:
+        """Runs the workflow of a begun execution once more, as after a crash: what had finished is known."""
+        now = self.clock.now()
+        execution = await self.store.begin(
+            execution_id, flow_run_id=None, owner=self.runtime.owner, now=now, lease_until=now + LEASE
+        )
+        assert execution is not None, "it has ended"
+        steps = RecordedSteps(self.runtime, execution)
+        token = current_runner.set(steps)
+        try:
+            return await asyncio.create_task(flow.body(Event.model_validate(execution.event), execution, steps))  # type: ignore[arg-type]
+        finally:
+            current_runner.reset(token)
+
+
+@asynccontextmanager
+async def bench(
+    credentials: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    store: MemoryStore | None = None,
+    **remote: Any,
+) -> AsyncIterator[Bench]:
+    sink = Remote(**remote)
+    async with acting(sink, credentials, render=render_template) as stage:  # type: ignore[arg-type]  # httpx awaits it
+        runtime = Runtime(store=store or MemoryStore(stage.clock), services=stage.services, clock=stage.clock)
+        with use_runtime(runtime):
+            yield Bench(runtime, sink, stage.clock)
+
+
+def in_yaml(steps: str, *, name: str = "test") -> WorkflowFlow:
+    """The workflow of a YAML text, which may lack its name."""
+    text = steps if steps.lstrip().startswith("name:") else f"name: {name}\n{steps}"
+    return compile_version(version_of(load_workflow(text), text, language="yaml", file=f"{name}.yaml"))
+
+
+def post(path: str, json: Any = None, **more: Any) -> str:
+    """A step in YAML's flow style that posts to the remote system; its id is the path's."""
+    given = {"id": path.strip("/"), "uses": "http.request", **more}
+    given["with"] = {"method": "POST", "url": URL + path, "json": json, **given.get("with", {})}
+    return _as_yaml(given)
+
+
+def _as_yaml(value: Any) -> str:
+    return json.dumps(value)  # JSON is YAML
