@@ -22,7 +22,17 @@ from blocks.errors import ConfigurationError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["Span", "SpanKind", "flush_traces", "mark_failed", "note", "set_up_tracing", "span", "traceparent", "use"]
+__all__ = [
+    "Span",
+    "SpanKind",
+    "annotate",
+    "flush_traces",
+    "mark_failed",
+    "set_up_tracing",
+    "span",
+    "traceparent",
+    "use",
+]
 
 SERVICE_NAME: Final = "prefect-ipaas"
 PROTOCOL: Final = "http/protobuf"
@@ -100,7 +110,7 @@ def traceparent() -> str | None:
     return carrier.get(_TRACEPARENT)
 
 
-def note(attributes: Mapping[str, str | int]) -> None:
+def annotate(attributes: Mapping[str, str | int]) -> None:
     """Adds attributes to the current span."""
     if _tracer is not None:
         trace.get_current_span().set_attributes(attributes)

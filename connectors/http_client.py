@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpx
 
 from blocks.errors import ActionError, ConnectionFailed, IpaasError, RemoteError, StepTimeout
-from blocks.tracing import SpanKind, mark_failed, note, span, traceparent
+from blocks.tracing import SpanKind, annotate, mark_failed, span, traceparent
 from connectors.answer import Answer, remote_error
 from connectors.call import current_call
 from connectors.retry import SafeRetries, retried
@@ -95,13 +95,10 @@ async def request(
     source = f"{prepared.method} {host}"
 
     async def once(attempt: int) -> Answer:
-        with _span(prepared):
-            return await send()
-
-    async def send() -> Answer:
-        with call.services.circuits.passing((host, credential), name=host, clock=call.services.clock):
+        circuit = call.services.circuits.passing((host, credential), name=host, clock=call.services.clock)
+        with circuit, _span(prepared):
             answer = await _sent(call.services.http, prepared, frozenset(auth or ()), source, timeout)
-            note({"http.response.status_code": answer.status})
+            annotate({"http.response.status_code": answer.status})
             if answer.status >= 400 and answer.status not in expect:
                 raise remote_error(answer, call.services.masker, call.services.clock.now())
             return answer

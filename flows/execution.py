@@ -14,12 +14,12 @@ from prefect.states import Cancelled, Completed, Failed
 
 from blocks.errors import IpaasError, StorageUnavailable
 from blocks.log_fields import log_fields
-from blocks.tracing import mark_failed, note, span
+from blocks.tracing import annotate, mark_failed, span
 from connectors.call import current_runner
 from flows.event import Event
 from flows.history import Execution, NewExecution, Status, Trigger, WorkflowVersion
 from flows.ids import new_id
-from flows.prefect_internals import current_flow_run
+from flows.prefect_internals import current_flow_run, was_scheduled_again
 from flows.runtime import LEASE, RunningExecution, Runtime, current_runtime
 from flows.steps import RecordedSteps, error_document
 
@@ -129,12 +129,13 @@ async def _run(runtime: Runtime, execution: Execution, body: Body, deadline: flo
 
 
 async def _fail(runtime: Runtime, execution: Execution, error: Exception) -> None:
-    """Raises an error in place of one that shows a secret: Prefect keeps and logs what a flow raises."""
-    shown = error_document(error)
-    document = runtime.services.masker.mask_json(shown)
-    await _finish(runtime, execution, Status.FAILED, error=document | {"step": getattr(error, "step_id", None)})
-    if document != shown:
-        raise IpaasError(document["message"]) from None
+    """Raises an error in place of one that shows a secret or is no UTF-8: Prefect keeps what a flow raises."""
+    document = error_document(error)
+    message = runtime.services.masker.mask(document["message"]).encode(errors="backslashreplace").decode()
+    step = getattr(error, "step_id", None)
+    await _finish(runtime, execution, Status.FAILED, error=document | {"message": message, "step": step})
+    if message != document["message"]:
+        raise IpaasError(message) from None
 
 
 async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, flow_run: FlowRun | None) -> str:
@@ -142,7 +143,7 @@ async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, 
     earlier = await runtime.store.execution_of_flow_run(str(flow_run.id)) if flow_run else None
     if earlier is None and (known := label(flow_run, EXECUTION_LABEL)):
         return known
-    if earlier and not _asked_to_retry(flow_run, earlier):
+    if earlier and not await _asked_to_retry(flow_run, earlier):
         return earlier.id
     if await runtime.store.version(version.workflow, version.version) is None:
         await runtime.store.publish(version)  # deployed with `prefect deploy`, or called from a script
@@ -162,9 +163,10 @@ async def _execution_id(runtime: Runtime, version: WorkflowVersion, event: Any, 
     return new.id
 
 
-def _asked_to_retry(flow_run: FlowRun | None, earlier: Execution) -> bool:
+async def _asked_to_retry(flow_run: FlowRun | None, earlier: Execution) -> bool:
     """Somebody pressed "Retry" in Prefect's UI: the run had failed, and runs a further time."""
-    return earlier.status in (Status.FAILED, Status.TIMED_OUT) and flow_run is not None and flow_run.run_count > 1
+    again = earlier.status in (Status.FAILED, Status.TIMED_OUT) and flow_run is not None and flow_run.run_count > 1
+    return again and flow_run is not None and await was_scheduled_again(flow_run)
 
 
 def _as_event(event: Any) -> Event:
@@ -175,7 +177,7 @@ def _as_event(event: Any) -> Event:
 
 async def _finish(runtime: Runtime, execution: Execution, status: Status, **outcome: Any) -> None:
     now = runtime.clock.now()
-    note({"ipaas.status": status})
+    annotate({"ipaas.status": status})
     if error := outcome.get("error"):
         mark_failed(error["code"], error["message"])
     with anyio.CancelScope(shield=True):

@@ -15,12 +15,12 @@ from uuid import UUID
 
 import httpx
 from prefect import Flow, State, flow_engine, results
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateDetails
 from prefect.context import AsyncClientContext, FlowRunContext
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending
-from prefect.telemetry.run_telemetry import LABELS_TRACEPARENT_KEY as TRACE_LABEL
+from prefect.telemetry.run_telemetry import LABELS_TRACEPARENT_KEY
 from prefect.utilities.engine import propose_state
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ BULK_LIMIT = 100
 """How many runs `create_flow_run/bulk` takes at once (`prefect/server/api/deployments.py`, BULK_CREATE_LIMIT)."""
 
 
-# TRACE_LABEL: Prefect's span of a flow run begins below the `traceparent` in this label, if the run is created with one.
+TRACE_LABEL = LABELS_TRACEPARENT_KEY
+"""Prefect's own span of a flow run begins below the `traceparent` that stands in this label when the run is created."""
 
 DEFAULT_STORAGE_LOOKUP = "_read_server_default_result_storage_block_id"
 LEASE_SECONDS = 300.0
@@ -66,6 +67,18 @@ async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
     pending: State[Any] = Pending(state_details=StateDetails(scheduled_time=datetime.now(UTC)))
     state: State[Any] = await propose_state(client, pending, flow_run_id=flow_run.id)
     return state.is_pending()
+
+
+async def was_scheduled_again(flow_run: FlowRun) -> bool:
+    """Whether a run that had ended was scheduled anew since: somebody pressed "Retry" in Prefect's UI.
+
+    Relies on: the states that a run had being kept. Prefect lets a run that has ended become Pending as well without
+    having been scheduled, as when a worker fetched it just before another one ended it; that is no wish to run it again.
+    """
+    async with get_client() as client:
+        states = await client.read_flow_run_states(flow_run.id)
+    ended = max((state.timestamp for state in states if state.is_final()), default=None)
+    return ended is not None and any(state.is_scheduled() and state.timestamp > ended for state in states)
 
 
 class WarmEngine:

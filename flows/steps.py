@@ -32,7 +32,7 @@ from blocks.errors import (
     TooLarge,
 )
 from blocks.log_fields import log_fields
-from blocks.tracing import Span, mark_failed, note, span
+from blocks.tracing import Span, annotate, mark_failed, span
 from connectors.action import Action
 from connectors.attempts import run_attempts
 from connectors.call import Call
@@ -147,7 +147,7 @@ class RecordedSteps:
         if step.status.is_final:
             self.known[step.step_id] = step
             self._runtime.meter.step_ended(step)
-            note({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
+            annotate({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
             if step.error:
                 mark_failed(step.error["code"], step.error["message"])
 

@@ -78,8 +78,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
     type = WORK_POOL_TYPE
     job_configuration = IpaasJobConfiguration
     job_configuration_variables = IpaasVariables
-    _documentation_url = ""
-    _logo_url = "https://raw.githubusercontent.com/PrefectHQ/prefect/main/docs/logos/logo-word-color-light-bg-1-3.svg"
     _display_name = "iPaaS"
     _description = "Runs workflows in a warm process of prefect-ipaas: no process or container per run."
 
@@ -153,7 +151,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 lane = self._lanes[run.deployment_id]
                 if run.id not in lane.running:
                     lane.waiting[run.id] = run
-        return [run for lane in list(self._lanes.values()) for run in self._start_waiting(lane)]
+        return self._start_waiting()
 
     def _is_due(self, run: FlowRun) -> bool:
         """One that is not is fetched again when it is: it must not take the place of one that can run."""
@@ -172,13 +170,14 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             return []
         return await self.client.get_scheduled_flow_runs_for_deployments(roomy, scheduled_before=due_by)
 
-    def _start_waiting(self, lane: Lane) -> list[FlowRun]:
+    def _start_waiting(self) -> list[FlowRun]:
         started = []
-        while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
-            _, run = lane.waiting.popitem(last=False)
-            lane.running.add(run.id)
-            self._start(self._execute(run, lane))
-            started.append(run)
+        for lane in list(self._lanes.values()):
+            while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
+                _, run = lane.waiting.popitem(last=False)
+                lane.running.add(run.id)
+                self._start(self._execute(run, lane))
+                started.append(run)
         return started
 
     def _has_room_at_all(self) -> bool:
@@ -274,7 +273,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self._give_up(flow_run, error)
         finally:
             lane.running.discard(flow_run.id)
-            self._start_waiting(lane)
+            self._start_waiting()
             if lane.has_more and not lane.waiting:
                 lane.has_more = False
                 self._poke.set()

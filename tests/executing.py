@@ -76,7 +76,7 @@ class Bench:
 
     async def run(self, flow: WorkflowFlow, body: Any = None) -> Execution:
         """Runs an execution to its end, however it ends."""
-        await asyncio.wait([self.start(flow, body)])
+        await asyncio.gather(self.start(flow, body), return_exceptions=True)
         return await self.last()
 
     async def last(self) -> Execution:
@@ -92,10 +92,10 @@ class Bench:
             execution_id, flow_run_id=None, owner=self.runtime.owner, now=now, lease_until=now + LEASE
         )
         assert execution is not None, "it has ended"
-        steps = RecordedSteps(self.runtime, execution)
-        token = current_runner.set(steps)
+        recorded = RecordedSteps(self.runtime, execution)
+        token = current_runner.set(recorded)
         try:
-            return await asyncio.create_task(flow.body(Event.model_validate(execution.event), execution, steps))  # type: ignore[arg-type]
+            return await asyncio.create_task(flow.body(Event.model_validate(execution.event), execution, recorded))  # type: ignore[arg-type]
         finally:
             current_runner.reset(token)
 
@@ -120,12 +120,12 @@ def in_yaml(steps: str, *, name: str = "test") -> WorkflowFlow:
     return compile_version(version_of(load_workflow(text), text, language="yaml", file=f"{name}.yaml"))
 
 
-def post(path: str, json: Any = None, **more: Any) -> str:
-    """A step in YAML's flow style that posts to the remote system; its id is the path's."""
-    given = {"id": path.strip("/"), "uses": "http.request", **more}
-    given["with"] = {"method": "POST", "url": URL + path, "json": json, **given.get("with", {})}
-    return _as_yaml(given)
+def post(path: str, body: Any = None, **more: Any) -> str:
+    """A step as YAML, which posts to the remote system; its id is the path's."""
+    arguments = {"method": "POST", "url": URL + path, "json": body}
+    return json.dumps({"id": path.strip("/"), "uses": "http.request", "with": arguments, **more})
 
 
-def _as_yaml(value: Any) -> str:
-    return json.dumps(value)  # JSON is YAML
+def steps(*each: str, **more: str) -> str:
+    """These steps as YAML, with further keys of the workflow."""
+    return "\n".join(["steps:", *(f"  - {step}" for step in each), *(f"{key}: {value}" for key, value in more.items())])

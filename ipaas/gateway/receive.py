@@ -21,7 +21,7 @@ from blocks.clock import Clock
 from blocks.errors import CredentialError, ExpressionError, StorageUnavailable, VerificationFailed
 from blocks.log_fields import log_fields
 from blocks.settings import Settings
-from blocks.tracing import SpanKind, mark_failed, note, span, traceparent
+from blocks.tracing import SpanKind, annotate, mark_failed, span, traceparent
 from connectors.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
 from flows.event import Event
@@ -65,7 +65,7 @@ class Front:
         """Answers one request to `/hooks/{path}`; every refusal is counted by its reason."""
         with span("receive", parent=request.headers.get("traceparent"), kind=SpanKind.SERVER):
             answer = await self._answered(request, path)
-            note({"http.response.status_code": answer.status_code})
+            annotate({"http.response.status_code": answer.status_code})
             return answer
 
     async def _answered(self, request: Request, path: str) -> Response:
@@ -85,7 +85,7 @@ class Front:
             reason, answer = "error", Problem(500, "internal error")
             logger.exception("a request to /hooks/%s failed", path)
         self.metrics.rejected.labels(reason).inc()
-        note({"ipaas.rejected": reason})
+        annotate({"ipaas.rejected": reason})
         if answer.status >= 500:
             mark_failed(reason)
         return answer.response()
@@ -96,7 +96,7 @@ class Front:
             raise shutting_down()
         await self.rates.check_sender(request.client.host if request.client else "")
         hook = self._match(request.method, path)
-        note({"ipaas.workflow": hook.workflow})
+        annotate({"ipaas.workflow": hook.workflow})
         with log_fields(workflow=hook.workflow):
             body = await read_body(request, self.settings.max_body_bytes)
             verified = await self._verify(hook, request, body)
@@ -178,7 +178,7 @@ class Front:
             trace=traceparent(),
         )
         [accepted] = await self.store.accept([new])
-        note({"ipaas.execution": accepted.execution_id})
+        annotate({"ipaas.execution": accepted.execution_id})
         self.metrics.accept_seconds.observe(perf_counter() - started)
         if accepted.duplicate:
             self.metrics.duplicates.labels(hook.workflow).inc()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ import httpx
 import pytest
 from platform_process import eventually, free_port
 from postgres import answering_server, new_database
+from prefect.client.orchestration import PrefectClient
+from prefect_client import prefect_client
 
 from blocks.settings import Settings
 from ipaas.environment import server_environment
@@ -69,6 +71,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 def prefect_api(prefect_server: PrefectServer) -> str:
     """The address of its API."""
     return prefect_server.url
+
+
+@pytest.fixture
+async def prefect(prefect_api: str) -> AsyncIterator[PrefectClient]:
+    """Its client."""
+    async with prefect_client(prefect_api) as client:
+        yield client
 
 
 def _is_healthy(api: str) -> bool:

@@ -10,19 +10,12 @@ import pytest
 from gateway_under_test import Gateway, gateway
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Running, StateType
-from prefect_client import prefect_client
 from prefect_records import a_deployment, a_flow_run
 from store_suite import running
 
 from blocks.errors import StorageUnavailable
 
 OPERATOR = {"Authorization": "Bearer full-token"}
-
-
-@pytest.fixture
-async def prefect(prefect_api: str) -> AsyncIterator[PrefectClient]:
-    async with prefect_client(prefect_api) as client:
-        yield client
 
 
 @pytest.fixture

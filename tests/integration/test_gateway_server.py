@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_under_test import ORDERS, Gateway, application
+from prefect_client import AWAY
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from blocks.clock import ManualClock
@@ -341,7 +342,7 @@ class Process:
         environment = os.environ | {
             "IPAAS_HOME": str(self._home),
             "PREFECT_HOME": str(self._home / "prefect"),
-            "PREFECT_API_URL": "http://127.0.0.1:9/api",  # away
+            "PREFECT_API_URL": AWAY,
         }
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ipaas", "gateway", "--port", str(self.port), env=environment

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Running, State, StateType
-from prefect_client import prefect_client
 from prefect_records import a_deployment, a_flow_run
 from store_suite import T0, a_version, accepted, begun
 
@@ -27,12 +25,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 def store(clock: ManualClock) -> MemoryStore:
     return MemoryStore(clock)
-
-
-@pytest.fixture
-async def prefect(prefect_api: str) -> AsyncIterator[PrefectClient]:
-    async with prefect_client(prefect_api) as client:
-        yield client
 
 
 async def state_of(prefect: PrefectClient, flow_run_id: str) -> State:

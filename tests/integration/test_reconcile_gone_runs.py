@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect_client import prefect_client
 from store_suite import HOUR, T0, accepted, begun, claimed, ended, get
 
 from connectors.testing import acting
@@ -15,12 +14,6 @@ from flows.runtime import Runtime
 from ipaas.reconcile import Reconciler
 
 GONE = "01980000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture
-async def prefect(prefect_api: str) -> AsyncIterator[PrefectClient]:
-    async with prefect_client(prefect_api) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
@@ -73,16 +74,25 @@ def ipaas(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     return run
 
 
+@pytest.fixture(scope="session")
+def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history's database with all its tables."""
+    path = tmp_path_factory.mktemp("history") / "ipaas.db"
+    asyncio.run(upgrade(f"sqlite:///{path}"))
+    return path
+
+
 @pytest.fixture
-def in_history(home: Path) -> Callable[[Callable[[HistoryStore], Awaitable[T]]], T]:
+def in_history(home: Path, empty_history: Path) -> Callable[[Callable[[HistoryStore], Awaitable[T]]], T]:
     """Does something with the home's history, which is there from then on."""
 
     def do(work: Callable[[HistoryStore], Awaitable[T]]) -> T:
         async def run() -> T:
-            url = f"sqlite:///{home / 'ipaas.db'}"
-            home.mkdir(exist_ok=True)
-            await upgrade(url)
-            store = open_store(url)
+            database = home / "ipaas.db"
+            if not database.exists():
+                home.mkdir(exist_ok=True)
+                shutil.copy(empty_history, database)
+            store = open_store(f"sqlite:///{database}")
             await store.open()
             try:
                 return await work(store)
