@@ -2,8 +2,10 @@
 
 They are on when the environment names a collector, with OpenTelemetry's own variables:
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/. When they are off, a span is nothing and no request carries
-a `traceparent` (https://www.w3.org/TR/trace-context/). Attributes name things and never quote data; an exception is
-noted by its code, as its text and traceback may show what a workflow works with.
+a `traceparent` (https://www.w3.org/TR/trace-context/).
+
+Spans name things and never quote data: no URL, header or body. An error is noted by its code and its masked message,
+without the traceback, which may show what a workflow works with.
 """
 
 from __future__ import annotations
@@ -36,7 +38,6 @@ __all__ = [
 
 SERVICE_NAME: Final = "prefect-ipaas"
 PROTOCOL: Final = "http/protobuf"
-FLUSH_MILLISECONDS: Final = 5_000
 
 _TRACEPARENT: Final = "traceparent"
 _propagator: Final = TraceContextTextMapPropagator()
@@ -125,10 +126,13 @@ def mark_failed(code: str, message: str | None = None) -> None:
 
 
 def flush_traces() -> None:
-    """Sends what has not been sent; for a process that does not end by itself. Blocks, for seconds at most."""
+    """Sends what has not been sent; for a process that is ended by a signal.
+
+    Blocks; while the collector is away, for as long as OTEL_EXPORTER_OTLP_TIMEOUT (10 s).
+    """
     flush = getattr(_provider, "force_flush", None)
     if flush:
-        flush(FLUSH_MILLISECONDS)
+        flush()
 
 
 def _asked_by() -> str | None:

@@ -25,5 +25,6 @@ async def message(*, text: str, level: Literal["debug", "info", "warning", "erro
         The text.
     """
     call = current_call.get()
-    call.logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", call.services.masker.mask(text))
+    line = call.services.masker.mask(text).encode(errors="backslashreplace").decode()  # else Prefect drops all lines
+    call.logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", line)
     return {"text": text}

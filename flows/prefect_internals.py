@@ -72,8 +72,8 @@ async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
 async def was_scheduled_again(flow_run: FlowRun) -> bool:
     """Whether a run that had ended was scheduled anew since: somebody pressed "Retry" in Prefect's UI.
 
-    Relies on: the states that a run had being kept. Prefect lets a run that has ended become Pending as well without
-    having been scheduled, as when a worker fetched it just before another one ended it; that is no wish to run it again.
+    Relies on: the states that a run had being kept. Prefect lets a run that has ended become Pending without being
+    scheduled, too, as when a worker fetched it just before another one ended it; that is no wish to run it again.
     """
     async with get_client() as client:
         states = await client.read_flow_run_states(flow_run.id)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -25,6 +23,7 @@ from connectors.http_client import new_client
 from flows.expressions import render_template
 from flows.history import HistoryStore, Limits, open_store
 from flows.meter import Meter, Unmetered
+from flows.owner import this_process
 
 logger = logging.getLogger("ipaas.runtime")
 
@@ -61,7 +60,7 @@ class Runtime:
 
     def __init__(self, *, store: HistoryStore, services: Services, clock: Clock) -> None:
         self.store, self.services, self.clock = store, services, clock
-        self.owner = f"{socket.gethostname()}/{os.getpid()}"
+        self.owner = this_process()
         self.running: dict[str, RunningExecution] = {}
         self.meter: Meter = Unmetered()
 

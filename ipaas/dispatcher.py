@@ -31,7 +31,7 @@ CLAIM = timedelta(seconds=30)
 """How long a claimed execution is this dispatcher's; after a crash another one takes it then."""
 TICK_SECONDS = 1.0
 """How often it looks for executions that another process accepted (the command line, another gateway)."""
-MAX_BACKOFF_SECONDS = 15.0
+MAX_BACKOFF_SECONDS = 5.0
 SHOWN_DEPTH = 50
 SHOWN_BYTES = 64 * 1024
 """An event up to this size is shown whole as the flow run's parameter; the worker reads it from the history anyway."""

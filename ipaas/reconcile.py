@@ -8,8 +8,6 @@ few seconds to executions whose process shows no sign of life.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,6 +27,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 from flows.deployment import WORK_POOL
 from flows.execution import CANCELLED_IN_PREFECT, EXECUTION_LABEL, cancellation, label
 from flows.history import Execution, Status
+from flows.owner import THIS_HOST, is_alive
 from flows.runtime import Runtime
 from flows.steps import error_document
 
@@ -54,6 +53,11 @@ class Reconciler:
             await self._settle(flow_run, await self._store.execution(execution.id))  # it may have begun meanwhile
         for flow_run in await self._silent_runs():
             await self.settle(str(flow_run.id))
+
+    async def take_over(self) -> None:
+        """The executions of this machine's dead processes run again at once."""
+        for execution in await self._of_dead_neighbours():
+            await self._settle(await self._flow_run(execution.flow_run_id), execution)
 
     async def settle(self, flow_run_id: str) -> None:
         """Brings one flow run and its execution together, unless the execution runs in this process."""
@@ -141,12 +145,12 @@ class Reconciler:
 
     async def _is_orphan(self, execution: Execution) -> bool:
         lease_over = execution.lease_until is None or execution.lease_until < self._runtime.clock.now()
-        return lease_over or not _alive(execution.owner) or execution.owner == self._runtime.owner
+        return lease_over or not is_alive(execution.owner) or execution.owner == self._runtime.owner
 
     async def _of_dead_neighbours(self) -> list[Execution]:
         """Running executions of this host's processes that are gone: known at once, whatever their leases say."""
-        mine = await self._store.owned(f"{socket.gethostname()}/")
-        return [execution for execution in mine if not _alive(execution.owner)]
+        mine = await self._store.owned(f"{THIS_HOST}/")
+        return [execution for execution in mine if not is_alive(execution.owner)]
 
     async def _silent_runs(self) -> list[FlowRun]:
         """Flow runs of our pool that Prefect thinks are under way, and whose state is old enough to have settled."""
@@ -182,17 +186,3 @@ def _state_of(execution: Execution) -> State:
     if execution.status is Status.CANCELLED:
         return Cancelled(message=message)
     return Failed(message=message, name="TimedOut" if execution.status is Status.TIMED_OUT else "Failed")
-
-
-def _alive(owner: str | None) -> bool:
-    """Whether a process of this host lives; one of another host is believed until its lease is over."""
-    host, _, pid = (owner or "").rpartition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

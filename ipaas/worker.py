@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict, defaultdict
-from collections.abc import Coroutine
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -33,16 +33,18 @@ from flows.execution import CANCELLED_IN_PREFECT
 from flows.prefect_internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.published import FlowLoader
 from flows.runtime import Runtime, use_runtime
+from ipaas.lane import ASK_AGAIN_SECONDS, Lane
 from ipaas.reconcile import Reconciler
 from ipaas.worker_metrics import WorkerMetrics, serving_metrics
 
 logger = logging.getLogger("ipaas.worker")
 
-DEFAULT_LIMIT = 10
 PAGE = 200
 """How many scheduled runs Prefect gives at once (`PREFECT_API_DEFAULT_LIMIT`)."""
 DRAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 15.0
+LOOKS_AT_NEIGHBOURS = 6
+"""How often in between it is seen whether another worker of this machine has died: one short query."""
 LIMIT_AGE = timedelta(seconds=30)
 """How long a deployment's limit is believed before it is read again."""
 
@@ -57,21 +59,6 @@ class IpaasVariables(BaseVariables):
 
 class IpaasWorkerResult(BaseWorkerResult):
     """How a run ended, for Prefect's worker events."""
-
-
-class Lane:
-    """The runs of one deployment: those that run here, and those fetched that wait for one to end."""
-
-    def __init__(self) -> None:
-        self.limit, self.limit_read = DEFAULT_LIMIT, datetime.min.replace(tzinfo=UTC)
-        self.running: set[UUID] = set()
-        self.waiting: OrderedDict[UUID, FlowRun] = OrderedDict()
-        self.has_more = False
-        """Prefect has further runs, which are fetched once those that wait here have begun."""
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.running) < self.limit
 
 
 class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerResult]):
@@ -89,8 +76,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         """
         self._lanes: dict[UUID, Lane] = defaultdict(Lane)
         self._poke = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._executing: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         settings, metrics = Settings(), WorkerMetrics()
         self._stack.enter_context(serving_metrics(metrics, settings))
@@ -118,14 +107,17 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 await self._stack.aclose()
 
     async def drain(self) -> None:
-        """Takes no more runs; returns when those in flight have ended or were handed back."""
+        """Takes no more runs; returns when those in flight have ended, in Prefect too, or were handed back."""
         self._draining = True
-        await self.runtime.drain(DRAIN_SECONDS)
+        if self._executing:
+            await asyncio.wait(self._executing, timeout=DRAIN_SECONDS)
+        await self.runtime.drain(0)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # Fetching
 
@@ -148,15 +140,13 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             runs += await self._behind_the_first_page(due_by)
         for run in runs:
             if self._is_due(run) and run.deployment_id:
-                lane = self._lanes[run.deployment_id]
-                if run.id not in lane.running:
-                    lane.waiting[run.id] = run
+                self._lanes[run.deployment_id].add(run)
         return self._start_waiting()
 
     def _is_due(self, run: FlowRun) -> bool:
         """One that is not is fetched again when it is: it must not take the place of one that can run."""
         due = run.next_scheduled_start_time or run.expected_start_time
-        if due and (seconds := (due - datetime.now(UTC)).total_seconds()) > 0:
+        if due and (seconds := due.timestamp() - datetime.now(UTC).timestamp()) > 0:
             asyncio.get_running_loop().call_later(seconds, self._poke.set)
             return False
         return True
@@ -174,9 +164,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         started = []
         for lane in list(self._lanes.values()):
             while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
-                _, run = lane.waiting.popitem(last=False)
-                lane.running.add(run.id)
-                self._start(self._execute(run, lane))
+                run = lane.start_next()
+                task = self._start(self._execute(run, lane))
+                self._executing.add(task)
+                task.add_done_callback(self._executing.discard)
                 started.append(run)
         return started
 
@@ -195,6 +186,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 )
                 async with get_events_subscriber(filter=runs_of_pool, reconnection_attempts=0) as subscriber:
                     self._poke.set()  # what was scheduled while nobody listened
+                    self._start(self._bring_together(self._reconciler.run_once))
                     async for event in subscriber:
                         self._on_event(event)
             except (OSError, TimeoutError, ValueError, RuntimeError, StorageUnavailable) as error:
@@ -212,6 +204,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 lane.has_more = True
             else:
                 self._poke.set()
+        elif state == "Pending":
+            if (lane := self._lane_of(event)) and UUID(flow_run_id) not in lane.running:
+                lane.begun_elsewhere(UUID(flow_run_id))
         elif state == "Cancelling":
             if not self.runtime.cancel(flow_run_id=flow_run_id, **CANCELLED_IN_PREFECT):
                 self._start(self._settle(flow_run_id))
@@ -244,11 +239,17 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
 
     async def _reconcile(self) -> None:
         while True:
-            try:
-                await self._reconciler.run_once()
-            except Exception as error:  # noqa: BLE001 - Prefect or the database is away: the next round tries again
-                logger.warning("could not reconcile with Prefect: %s", error)
-            await asyncio.sleep(RECONCILE_SECONDS)
+            await self._bring_together(self._reconciler.run_once)
+            for _ in range(LOOKS_AT_NEIGHBOURS):
+                await asyncio.sleep(RECONCILE_SECONDS / LOOKS_AT_NEIGHBOURS)
+                await self._bring_together(self._reconciler.take_over)
+
+    async def _bring_together(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with self._one_at_a_time:
+                await work()
+        except Exception as error:  # noqa: BLE001 - Prefect or the database is away: the next round tries again
+            logger.warning("could not reconcile with Prefect: %s", error)
 
     # Running
 
@@ -256,9 +257,14 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         try:
             await self._read_limit(flow_run, lane)
             flow = await self._loader.load(self.client, flow_run)
+            if self._draining:
+                return
             if await take_flow_run(self.client, flow_run):
+                lane.granted()
                 await run_flow(flow, flow_run)
             else:
+                lane.refused()
+                asyncio.get_running_loop().call_later(ASK_AGAIN_SECONDS, self._start_waiting)
                 await self._settle(str(flow_run.id))
         except asyncio.CancelledError:
             if not self._draining:

@@ -93,6 +93,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans show the URL with its query
     )
     app.state.settings, app.state.metrics, app.state.door = settings, Metrics(), Door()
     app.state.rates = Rates(settings)

@@ -158,9 +158,34 @@ def test_a_stock_workers_execution_is_cancelled(parts: Parts, sink: Sink, throug
     eventually(lambda: slots_taken(parts, "three-steps") == 0, why="its slot is free again")
 
 
-def prefect(parts: Parts, *arguments: str) -> None:
-    """Runs Prefect's command line in the checkout."""
-    done = parts.run("prefect", *arguments, cwd=ROOT)
+@pytest.mark.usefixtures("process_worker")
+def test_a_webhook_starts_what_prefect_deployed_to_a_stock_pool(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "greet.py").write_text(
+        "from connectors import log\n"
+        "from flows import Event, webhook, workflow\n\n\n"
+        "@workflow(triggers=[webhook(auth='none')])\n"
+        "async def greet(event: Event) -> str:\n"
+        "    return (await log.message(text=f'Hello {event.body}'))['text']\n"
+    )
+    (tmp_path / "prefect.yaml").write_text(
+        "deployments:\n"
+        "  - name: greet\n"
+        "    entrypoint: greet.py:greet\n"
+        f"    work_pool: {{name: {PROCESSES}}}\n"
+        "    version: '{{ version }}'\n"
+        "    push: [{ipaas.publish.publish_entrypoint: {entrypoint: 'greet.py:greet'}}]\n"
+    )
+    prefect(parts, "--no-prompt", "deploy", "--all", cwd=tmp_path)
+
+    execution = parts.ended(parts.send("greet", "Ada"), 90)
+
+    assert (execution["status"], execution["output"]) == ("succeeded", "Hello Ada")
+    assert parts.flow_run(execution["flow_run_id"])["work_pool_name"] == PROCESSES
+
+
+def prefect(parts: Parts, *arguments: str, cwd: Path = ROOT) -> None:
+    """Runs Prefect's command line."""
+    done = parts.run("prefect", *arguments, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

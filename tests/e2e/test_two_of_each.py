@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,6 @@ def platform(shared_sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_an_event_sent_to_both_gateways_at_once_is_one_execution(platform: TwoOfEach, sink: Sink) -> None:
-    sink.seconds = 0.3
     sends = [(port, n) for n in range(100) for port in platform.gateways]
     with ThreadPoolExecutor(40) as senders:
         answers = list(senders.map(lambda one: platform.post(*one), sends))
@@ -80,7 +80,19 @@ def test_an_event_sent_to_both_gateways_at_once_is_one_execution(platform: TwoOf
     ended = [platform.parts.ended(execution_id, 240) for execution_id in executions]
     assert {execution["status"] for execution in ended} == {"succeeded"}
     assert Counter(body["n"] for body in sink.bodies("/plain")) == dict.fromkeys(range(100), 1)
-    assert sink.most_at_once == 10, "the workflow's limit, over both workers"
+
+
+def test_a_workflows_limit_holds_over_both_workers(platform: TwoOfEach, sink: Sink) -> None:
+    parts = platform.parts
+    sent = [parts.send("three-steps", {"n": n}) for n in range(20)]
+    eventually(lambda: len(sink.bodies("/slow")) == 10, 60, "ten run")
+    eventually(lambda: len(owners(platform)) == 10, why="ten executions are under way")
+    time.sleep(5)  # Prefect lets those that wait ask again every 2 s
+
+    assert (len(sink.bodies("/slow")), sink.most_at_once) == (10, 10)
+    sink.release.set()
+    assert {parts.ended(execution_id, 90)["status"] for execution_id in sent} == {"succeeded"}
+    assert sink.most_at_once <= 10
 
 
 def test_a_killed_workers_executions_are_taken_over_by_the_other(platform: TwoOfEach, sink: Sink) -> None:
@@ -88,11 +100,11 @@ def test_a_killed_workers_executions_are_taken_over_by_the_other(platform: TwoOf
     slow = [parts.send("three-steps", {"n": n}) for n in range(8)]
     eventually(lambda: len(sink.bodies("/slow")) == 8, 60, "the slow steps run")
 
-    rows = run_sql(platform.history, "SELECT owner FROM executions WHERE status = 'running'")
-    [(owner, its), *_] = Counter(row["owner"] for row in rows).most_common()
+    [(owner, its), *_] = Counter(owners(platform)).most_common()
     [victim] = [worker for worker in platform.workers if owner.endswith(f"/{worker.pid}")]
 
     victim.kill()
+    victim.wait()
     eventually(lambda: len(sink.bodies("/slow")) == 8 + its, 60, "the other one runs its steps in flight")
     sink.release.set()
 
@@ -105,14 +117,20 @@ def test_a_killed_workers_executions_are_taken_over_by_the_other(platform: TwoOf
 
 def test_gateways_restarted_one_after_the_other_lose_nothing(platform: TwoOfEach, sink: Sink) -> None:
     with ThreadPoolExecutor(8) as senders:
-        sent = [senders.submit(platform.post_until_accepted, n) for n in range(1000, 1300)]
+        sent = [senders.submit(platform.post_until_accepted, n) for n in range(1000, 1120)]
         for port, gateway in list(platform.gateways.items()):
             eventually(lambda: any(one.done() for one in sent), why="events arrive")
             gateway.terminate()
-            assert gateway.wait(60) == 0
+            gateway.wait(60)
             platform.gateways[port] = platform.parts.start_gateway(port)
         executions = [one.result() for one in sent]
 
-    assert len(set(executions)) == 300
+    assert len(set(executions)) == 120
     assert {platform.parts.ended(one, 240)["status"] for one in executions} == {"succeeded"}
-    assert Counter(body["n"] for body in sink.bodies("/plain")) == dict.fromkeys(range(1000, 1300), 1)
+    assert Counter(body["n"] for body in sink.bodies("/plain")) == dict.fromkeys(range(1000, 1120), 1)
+
+
+def owners(platform: TwoOfEach) -> list[str]:
+    """The host and process of each execution of three-steps that is under way."""
+    query = "SELECT owner FROM executions WHERE status = 'running' AND workflow = 'three-steps'"
+    return [row["owner"] for row in run_sql(platform.history, query)]

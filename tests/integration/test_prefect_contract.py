@@ -24,7 +24,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter
 from prefect.exceptions import Abort, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Completed, Crashed, Running, Scheduled
+from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 from store_suite import accepted
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
@@ -33,7 +33,7 @@ from connectors import log
 from connectors.testing import acting
 from flows.deployment import WORK_POOL
 from flows.event import Event
-from flows.history import Execution, MemoryStore, Status
+from flows.history import Execution, MemoryStore, Status, Trigger
 from flows.prefect_internals import (
     BULK_LIMIT,
     create_flow_runs,
@@ -294,21 +294,36 @@ async def test_a_run_is_taken_once(client: PrefectClient) -> None:
         await take_flow_run(client, run)
 
 
-async def test_a_run_that_has_ended_is_not_taken(client: PrefectClient) -> None:
+async def test_a_run_that_has_ended_can_be_taken_by_who_fetched_it_before(client: PrefectClient) -> None:
+    """Why a run that runs a further time is not believed to have been asked to, see `was_scheduled_again`."""
     one = await deployed(client)
-    for state in (Completed(), Cancelled()):
-        run = await one.create()
-        await client.set_flow_run_state(run.id, state, force=True)
+    run = await one.create()
+    await client.set_flow_run_state(run.id, Failed(), force=True)
 
-        assert not await _taken(client, run)
-        assert await one.state(run) is state.type
+    assert await take_flow_run(client, run)
 
 
-async def _taken(client: PrefectClient, run: FlowRun) -> bool:
-    try:
-        return await take_flow_run(client, run)
-    except Abort:
-        return False
+async def test_what_failed_runs_again_when_it_was_asked_to_and_not_because_it_was_taken_twice(
+    client: PrefectClient, runtime: Runtime
+) -> None:
+    one = await deployed(client)
+    bodies: list[Any] = []
+
+    async def fail(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+        bodies.append(event.body)
+        raise ValueError("as it should")
+
+    run = await one.create()
+    for _ in range(2):
+        assert (await ran(one, run, with_body(one, fail))).is_failed()
+    assert bodies == [1]
+
+    await client.set_flow_run_state(run.id, Scheduled(name="AwaitingRetry"), force=True)
+    assert (await ran(one, await one.now(run), with_body(one, fail))).is_failed()
+
+    assert bodies == [1, 1]
+    retried, first = (await runtime.store.executions()).items
+    assert (retried.trigger, retried.replay_of) == (Trigger.REPLAY, first.id)
 
 
 async def test_a_run_knows_itself_from_inside(client: PrefectClient, runtime: Runtime) -> None:

@@ -311,10 +311,23 @@ def test_a_protocol_that_is_not_spoken_is_named(environment: pytest.MonkeyPatch)
         set_up_tracing()
 
 
-def sent_by_a_process(other: Other, **variables: str) -> ExportTraceServiceRequest:
-    """What a process that makes one span sends before it ends."""
-    program = "from blocks.tracing import *\nset_up_tracing()\nset_up_tracing()\nwith span('one'): pass\n"
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": other.url, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+ONE_SPAN = "with span('one'): pass"
+ONE_REQUEST = """
+async def main():
+    async with gateway() as under_test:
+        await under_test.post({}, path="/hooks/orders?token=query-1")
+        await under_test.http.get("/healthz")
+asyncio.run(main())
+"""
+
+
+def sent_by_a_process(work: str, other: Other, **variables: str) -> ExportTraceServiceRequest:
+    """What a process sends before it ends."""
+    imports = (
+        "import asyncio\nfrom gateway_under_test import gateway\nfrom blocks.tracing import set_up_tracing, span\n"
+    )
+    program = f"{imports}set_up_tracing()\nset_up_tracing()\n{work}"
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": other.url, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program], env={**os.environ, **given, **variables}, check=True, timeout=60)
     [body] = other.bodies
     return ExportTraceServiceRequest.FromString(body)
@@ -328,6 +341,16 @@ def sent_by_a_process(other: Other, **variables: str) -> ExportTraceServiceReque
 def test_spans_reach_the_collector_with_the_services_name(
     environment: pytest.MonkeyPatch, other: Other, variables: dict[str, str], service: str
 ) -> None:
-    [batch] = sent_by_a_process(other, **variables).resource_spans
+    [batch] = sent_by_a_process(ONE_SPAN, other, **variables).resource_spans
     assert {one.key: one.value.string_value for one in batch.resource.attributes}["service.name"] == service
     assert [one.name for scope in batch.scope_spans for one in scope.spans] == ["one"]
+
+
+def test_the_web_framework_adds_no_spans_of_its_own_which_would_show_the_url(
+    environment: pytest.MonkeyPatch, other: Other
+) -> None:
+    sent = sent_by_a_process(ONE_REQUEST, other)
+    spans = [one for batch in sent.resource_spans for scope in batch.scope_spans for one in scope.spans]
+
+    assert [one.name for one in spans] == ["receive"]
+    assert b"query-1" not in sent.SerializeToString()

@@ -245,3 +245,11 @@ async def test_an_actions_own_fault_is_the_steps_failure(on: Bench) -> None:
 
     assert execution.steps[0].status is Status.FAILED
     assert "level" in execution.steps[0].error["message"]
+
+
+async def test_a_line_that_has_no_form_in_utf_8_can_be_logged(on: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "ipaas.step"):
+        await on.run(in_yaml(steps('{id: a, uses: log.message, with: {text: "{{ event.body }}"}}')), "half \ud800")
+
+    assert "half \\ud800" in caplog.text
+    assert caplog.text.encode()

@@ -1,0 +1,337 @@
+"""The outbox's second half, against a Prefect that is a function: what it hands over, and what it does if it can't."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from executing import in_yaml, post, steps
+from prefect.client.orchestration import PrefectClient
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from store_suite import T0, accepted, get
+
+from blocks.clock import ManualClock
+from flows.history import Execution, MemoryStore
+from ipaas import dispatcher
+from ipaas.dispatcher import CLAIM, SHOWN_BYTES, SHOWN_DEPTH, Dispatcher, hidden_event, shown_event
+
+FLOW = in_yaml(steps(post("/a")), name="orders")
+
+
+@dataclass
+class Prefect:
+    """Takes runs of the deployments it knows, as Prefect's bulk route does; deploys; or fails as it is told."""
+
+    deployments: set[str] = field(default_factory=set)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failing: dict[str, httpx.Response | Exception] = field(default_factory=dict)
+    """By deployment; `""` for all."""
+    refuses: str = "no such text"
+    """In a run's parameters: the run is refused."""
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(f"{request.method} {request.url.path}")
+        match [request.method, *request.url.path.removeprefix("/api/").strip("/").split("/")]:
+            case ["POST", "deployments", deployment, "create_flow_run", "bulk"]:
+                return self._create(deployment, json.loads(request.content))
+            case ["GET", "work_pools", name]:
+                return httpx.Response(200, json={"id": str(uuid4()), "name": name, "type": "ipaas"})
+            case ["POST", "flows"]:
+                return httpx.Response(201, json={"id": str(uuid4()), "name": "f"})
+            case ["POST", "deployments"]:
+                made = str(uuid4())
+                self.deployments.add(made)
+                return httpx.Response(201, json={"id": made})
+            case _:
+                return httpx.Response(404, json={"detail": "not found"})
+
+    def _create(self, deployment: str, runs: list[dict[str, Any]]) -> httpx.Response:
+        fault = self.failing.get(deployment) or self.failing.get("")
+        if isinstance(fault, Exception):
+            raise fault
+        if fault is not None:
+            return fault
+        if deployment not in self.deployments:
+            return httpx.Response(404, json={"detail": "Deployment not found"})
+        return httpx.Response(201, json={"results": [self._take(run) for run in runs]})
+
+    def _take(self, run: dict[str, Any]) -> dict[str, Any]:
+        if self.refuses in json.dumps(run["parameters"]):
+            return {"flow_run_id": None, "error": "Invalid"}
+        known = self.runs.setdefault(run["idempotency_key"], {"id": str(uuid4()), **run})
+        return {"flow_run_id": known["id"]}
+
+    @property
+    def shown(self) -> list[Any]:
+        return [run["parameters"]["event"]["body"] for run in self.runs.values()]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_in_prefects_client() -> Iterator[None]:
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture
+async def store(clock: ManualClock) -> MemoryStore:
+    store = MemoryStore(clock)
+    await publish(store, "orders")
+    return store
+
+
+async def publish(store: MemoryStore, name: str, deployment: str | None = None) -> None:
+    declaration = FLOW.published.declaration | {"name": name}
+    await store.publish(replace(FLOW.published, workflow=name, declaration=declaration))
+    if deployment:
+        await store.set_deployment(name, deployment)
+
+
+@pytest.fixture
+async def prefect(store: MemoryStore) -> Prefect:
+    deployment = str(uuid4())
+    await store.set_deployment("orders", deployment)
+    return Prefect(deployments={deployment})
+
+
+@pytest.fixture
+async def client(prefect: Prefect) -> AsyncIterator[PrefectClient]:
+    settings = {"transport": httpx.MockTransport(prefect)}
+    async with PrefectClient("http://prefect.test/api", httpx_settings=settings) as client:
+        yield client
+
+
+@pytest.fixture
+def handing_over(store: MemoryStore, client: PrefectClient, clock: ManualClock) -> Dispatcher:
+    return Dispatcher(store, client, clock)
+
+
+async def claimable(store: MemoryStore, clock: ManualClock) -> list[str]:
+    now = clock.now()
+    found = await store.claim(limit=1000, now=now, until=now)
+    return [execution.id for execution in found]
+
+
+# What is handed over
+
+
+async def test_an_execution_becomes_a_run_that_knows_it(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    execution_id = await accepted(store)
+
+    assert await handing_over.dispatch_once() == 1
+
+    [run] = prefect.runs.values()
+    assert (await get(store, execution_id)).flow_run_id == run["id"]
+    assert run["name"] == f"orders/{execution_id}"
+    assert run["labels"] == {
+        "ipaas.execution": execution_id,
+        "ipaas.workflow": "orders",
+        "ipaas.version": "v1",
+    }
+    assert execution_id in run["idempotency_key"]
+    assert run["parameters"]["event"]["body"] == {"amount": 12}
+    assert run["tags"] == ["webhook"]
+
+
+async def test_nothing_is_handed_over_twice(store: MemoryStore, prefect: Prefect, handing_over: Dispatcher) -> None:
+    await accepted(store)
+
+    assert [await handing_over.dispatch_once() for _ in range(2)] == [1, 0]
+
+    assert len(prefect.runs) == 1
+
+
+async def test_the_oldest_are_handed_over_first(store: MemoryStore, prefect: Prefect, handing_over: Dispatcher) -> None:
+    for n in (3, 1, 2):
+        await accepted(store, event={"body": n}, accepted_at=T0 + timedelta(seconds=n))
+
+    await handing_over.dispatch_once()
+
+    assert prefect.shown == [1, 2, 3]
+
+
+async def test_who_counts_is_told(store: MemoryStore, client: PrefectClient, clock: ManualClock) -> None:
+    execution_id, told = await accepted(store), list[Execution]()
+
+    await Dispatcher(store, client, clock, told.extend).dispatch_once()
+
+    assert [execution.id for execution in told] == [execution_id]
+
+
+# What can't be
+
+
+@pytest.mark.parametrize("away", [httpx.ConnectError("refused"), httpx.Response(502)], ids=["refused", "502"])
+async def test_while_prefect_is_away_the_claims_are_released(
+    store: MemoryStore,
+    prefect: Prefect,
+    handing_over: Dispatcher,
+    clock: ManualClock,
+    away: Any,
+) -> None:
+    accepted_ids = [await accepted(store), await accepted(store)]
+    prefect.failing = {"": away}
+
+    with pytest.raises(httpx.HTTPError):
+        await handing_over.dispatch_once()
+
+    assert await claimable(store, clock) == accepted_ids
+
+
+async def test_a_deployment_that_is_gone_is_made_again(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    prefect.deployments.clear()
+    execution_id = await accepted(store)
+
+    await handing_over.dispatch_once()
+
+    [deployment] = prefect.deployments
+    workflow = await store.workflow("orders")
+    assert workflow is not None
+    assert workflow.deployment_id == deployment
+    assert (await get(store, execution_id)).flow_run_id is not None
+    assert f"ipaas:{deployment}:{execution_id}" in prefect.runs
+
+
+async def test_one_workflows_fault_does_not_hold_up_the_others(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher, clock: ManualClock
+) -> None:
+    broken = str(uuid4())
+    await publish(store, "broken", broken)
+    prefect.failing = {broken: httpx.Response(422, json={"detail": "no"})}
+    stuck = await accepted(store, workflow="broken", accepted_at=T0 - timedelta(hours=1))
+    fine = await accepted(store)
+
+    assert await handing_over.dispatch_once() == 2
+
+    assert (await get(store, fine)).flow_run_id is not None
+    assert await handing_over.dispatch_once() == 0  # not at once again: there may be thousands of them
+    prefect.failing, prefect.deployments = {}, prefect.deployments | {broken}
+    clock.move(seconds=CLAIM.total_seconds())
+    assert await handing_over.dispatch_once() == 1
+    assert (await get(store, stuck)).flow_run_id is not None
+
+
+async def test_an_event_that_prefect_refuses_is_handed_over_without_being_shown(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    prefect.refuses = "poison"
+    executions = [await accepted(store, event={"id": "e", "body": body}) for body in ("poison", "fine")]
+
+    await handing_over.dispatch_once()
+
+    assert all([(await get(store, one)).flow_run_id for one in executions])
+    assert sorted(prefect.shown) == ["fine", "not shown here: Prefect did not take it; see the execution's event"]
+
+
+async def test_it_goes_on_when_prefect_is_back(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(dispatcher, "MAX_BACKOFF_SECONDS", 0.004)
+    prefect.failing = {"": httpx.ConnectError("refused")}
+    execution_id = await accepted(store)
+    running = asyncio.create_task(handing_over.run())
+
+    with caplog.at_level(logging.WARNING, "ipaas.dispatcher"):
+        async with asyncio.timeout(10):
+            while caplog.text.count("trying again in 0.004 s") < 2:
+                await asyncio.sleep(0.001)
+    assert "trying again in 0.001 s" in caplog.text
+    prefect.failing = {}
+    async with asyncio.timeout(10):
+        while not (await get(store, execution_id)).flow_run_id:
+            await asyncio.sleep(0.001)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_poke_starts_it_at_once(
+    store: MemoryStore, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 3600)
+    running = asyncio.create_task(handing_over.run())
+    await asyncio.sleep(0.01)
+    execution_id = await accepted(store)
+
+    handing_over.poke()
+
+    async with asyncio.timeout(10):
+        while not (await get(store, execution_id)).flow_run_id:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+# What Prefect is shown
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for n in range(levels):
+        value = [value] if n % 2 else {"a": value}
+    return value
+
+
+EVENT = {"id": "e", "body": {"n": 1}, "headers": {"a": "b"}, "query": {}, "received_at": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {},
+        {"body": None},
+        {"body": "€ and \U0001f600"},
+        {"body": nested(SHOWN_DEPTH - 1)},
+        {"body": "x" * (SHOWN_BYTES - 200)},
+        {"body": 10**40},
+    ],
+)
+def test_an_event_is_shown_as_it_is(harmless: dict[str, Any]) -> None:
+    assert shown_event(EVENT | harmless) == EVENT | harmless
+
+
+@pytest.mark.parametrize(
+    ("hostile", "because"),
+    [
+        ({"body": {"__prefect_kind": "jinja"}}, "act on"),
+        ({"body": [{"a": {"__prefect_kind": "jinja"}}]}, "act on"),
+        ({"body": json.loads('{"\\u005f_prefect\\u005fkind": "jinja"}')}, "act on"),
+        ({"body": '{"__prefect_kind": "jinja"}'}, "act on"),
+        ({"headers": {"__prefect_kind": "jinja"}}, "act on"),
+        ({"query": {"__prefect_kind": ["jinja"]}}, "act on"),
+        ({"query": {"__prefect_kind": "jinja"}, "body": "x" * SHOWN_BYTES}, "bytes"),
+        ({"body": "x" * SHOWN_BYTES}, "bytes"),
+        ({"query": {"q": "x" * SHOWN_BYTES}}, "bytes"),
+        ({"body": "€" * (SHOWN_BYTES // 3)}, "bytes"),
+        ({"body": nested(SHOWN_DEPTH + 1)}, "levels deep"),
+        ({"body": "\ud800"}, "UTF-8"),
+        ({"body": {"\udfff": 1}}, "UTF-8"),
+        ({"body": float("inf")}, "UTF-8"),
+        ({"body": "a\0b"}, "NUL"),
+    ],
+)
+def test_an_event_that_is_not_for_prefect_is_not_shown(hostile: dict[str, Any], because: str) -> None:
+    shown = shown_event(EVENT | hostile)
+
+    assert set(shown) == {"id", "received_at", "body"}
+    assert shown == hidden_event(EVENT, shown["body"].removeprefix("not shown here: ").partition(";")[0])
+    assert because in shown["body"]
+    assert "prefect_kind" not in json.dumps(shown)

@@ -1,0 +1,80 @@
+"""From files and folders to flows: both languages, all faults at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blocks.errors import DefinitionError
+from flows.definition import Declaration
+from flows.yaml_source import DefinitionErrors
+from ipaas.publish import CATALOG, check, compile_files, load, publish_entrypoint
+
+YAML = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n"
+PYTHON = """
+from flows import Event, workflow
+
+@workflow(name="from-python")
+async def mine(event: Event) -> None: ...
+"""
+
+
+def written(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        stem, _, suffix = name.rpartition("_")
+        (folder / f"{stem}.{suffix}").write_text(text)
+    return folder
+
+
+def test_a_folder_of_both_languages_is_compiled(tmp_path: Path) -> None:
+    flows = compile_files([written(tmp_path, orders_yaml=YAML, mine_py=PYTHON, plain_py="x = 1", notes_txt="no")])
+
+    assert sorted((flow.name, flow.published.language) for flow in flows) == [
+        ("from-python", "python"),
+        ("orders", "yaml"),
+    ]
+
+
+def test_a_yaml_version_has_the_files_text_whatever_mark_it_begins_with(tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text("\ufeff" + YAML, encoding="utf-8")
+
+    [flow] = compile_files([tmp_path / "orders.yaml"])
+
+    assert flow.published.source == YAML
+    assert flow.published.file == str(tmp_path / "orders.yaml")
+
+
+def test_every_fault_of_every_file_is_named_and_nothing_is_compiled(tmp_path: Path) -> None:
+    broken = YAML.replace("log.message", "log.massage").replace("orders", "broken")
+    folder = written(tmp_path, a_yaml=YAML, b_yaml=broken, c_py="import sys\nsys.exit(1)\n")
+
+    with pytest.raises(DefinitionErrors) as error:
+        compile_files([folder])
+
+    assert "b.yaml:2: " in str(error.value)
+    assert "c.py:2: SystemExit: 1" in str(error.value)
+
+
+def test_two_workflows_of_one_name_are_a_fault(tmp_path: Path) -> None:
+    assert check([written(tmp_path, a_yaml=YAML, b_yaml=YAML)])
+
+
+def test_a_files_declarations_can_be_had_alone(tmp_path: Path) -> None:
+    folder = written(tmp_path, orders_yaml=YAML, mine_py=PYTHON)
+
+    said: list[Declaration] = [*load(folder / "orders.yaml"), *load(folder / "mine.py")]
+
+    assert [declaration.name for declaration in said] == ["orders", "from-python"]
+
+
+def test_the_shipped_workflows_have_no_fault() -> None:
+    assert check([CATALOG]) == []
+    assert {flow.published.language for flow in compile_files([CATALOG])} == {"yaml", "python"}
+
+
+async def test_what_is_no_workflow_can_not_be_published(tmp_path: Path) -> None:
+    path = written(tmp_path, plain_py="from prefect import flow\n\n@flow\ndef plain():\n    pass\n") / "plain.py"
+
+    with pytest.raises(DefinitionError, match="is not a workflow"):
+        await publish_entrypoint(f"{path}:plain")
