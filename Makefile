@@ -17,7 +17,7 @@ setup: $(VENV)/.ready ## install everything into .venv
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer as python3; set PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "make: installing into $(VENV) with $(PYTHON); this takes a minute, once"
-	@$(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt --requirement requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
