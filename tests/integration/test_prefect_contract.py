@@ -7,6 +7,7 @@ Each test is of a trap or a property that `flows/prefect_internals.py`, a pin in
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -421,6 +422,18 @@ async def test_the_slots_lease_is_held_while_the_run_runs_and_renewed_from_one_p
             await engine.renew_leases(client)  # Prefect does not know it: it is let go
             assert engine._leases == set()
     assert await one.slots_taken() == 0
+
+
+async def test_a_run_in_a_warm_process_leaves_sigterm_to_the_process(client: PrefectClient) -> None:
+    """In Prefect's hands SIGTERM would raise in the run, and the worker could not let it end first."""
+    one, before = await deployed(client), signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    async def look(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+        seen.append(signal.getsignal(signal.SIGTERM))
+
+    assert (await ran(one, await one.create(), with_body(one, look))).is_completed()
+    assert seen == [before]
 
 
 async def test_a_step_after_one_that_failed_and_may_runs(client: PrefectClient, runtime: Runtime) -> None:
