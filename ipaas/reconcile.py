@@ -36,6 +36,9 @@ logger = logging.getLogger("ipaas.reconcile")
 STALE_SECONDS = 60
 """How long a run may be handed to Prefect, or be pending, without a sign before it is looked at."""
 
+MOST_RUNS = 20
+"""How often an execution is begun, restarts of the platform included, before it is taken for what kills its worker."""
+
 
 class Reconciler:
     def __init__(self, client: PrefectClient, runtime: Runtime) -> None:
@@ -129,6 +132,9 @@ class Reconciler:
         ):
             return  # a process is just beginning it
         if execution and begun:
+            if execution.runs >= MOST_RUNS:
+                await self._give_up(flow_run, execution)
+                return
             if not await self._store.requeue(execution.id, owner=execution.owner):
                 return  # somebody else was faster
             logger.info("execution %s: its process %s is gone, it is run again", execution.id, execution.owner)
@@ -139,6 +145,13 @@ class Reconciler:
             )
             await self._client.set_flow_run_state(flow_run.id, crashed)
         await self._client.set_flow_run_state(flow_run.id, Scheduled(message="Run again after a crash."))
+
+    async def _give_up(self, flow_run: FlowRun, execution: Execution) -> None:
+        """An execution that takes its worker down each time must not do so for ever: it fails, and can be replayed."""
+        message = f"the process that ran it died {execution.runs} times; it is not run again by itself"
+        error = {"code": "crashed", "message": message, "step": None}
+        await self._store.finish(execution.id, Status.FAILED, now=self._runtime.clock.now(), error=error)
+        await self._client.set_flow_run_state(flow_run.id, Failed(message=message))
 
     def _is_stale(self, state: State) -> bool:
         return self._runtime.clock.now() - state.timestamp > timedelta(seconds=STALE_SECONDS)

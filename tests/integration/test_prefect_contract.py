@@ -424,6 +424,7 @@ async def test_the_slots_lease_is_held_while_the_run_runs_and_renewed_from_one_p
     assert await one.slots_taken() == 0
 
 
+@pytest.mark.usefixtures("runtime")
 async def test_a_run_in_a_warm_process_leaves_sigterm_to_the_process(client: PrefectClient) -> None:
     """In Prefect's hands SIGTERM would raise in the run, and the worker could not let it end first."""
     one, before = await deployed(client), signal.getsignal(signal.SIGTERM)

@@ -21,7 +21,7 @@ from connectors.testing import acting
 from flows.execution import EXECUTION_LABEL
 from flows.history import Execution, MemoryStore, Status
 from flows.runtime import RunningExecution, Runtime
-from ipaas.reconcile import STALE_SECONDS, Reconciler
+from ipaas.reconcile import MOST_RUNS, STALE_SECONDS, Reconciler
 
 DEAD = "some-other-host/1"
 STATES: dict[str, Any] = {
@@ -259,3 +259,18 @@ async def test_a_run_that_can_not_be_run_is_failed_with_its_execution(case: Case
     assert state is not None
     assert (state.type, state.message) == (StateType.FAILED, "there is no workflow ********")
     assert execution.error["message"] == state.message
+
+
+async def test_what_takes_its_worker_down_each_time_is_given_up(case: Case) -> None:
+    run = await case.run_in("running")
+    execution_id = await case.execution_of(run, "lost")
+    now = case.clock.now()
+    gone = {"flow_run_id": str(run.id), "owner": DEAD, "now": now, "lease_until": now - HOUR}
+    for _ in range(MOST_RUNS - 1):
+        await begun(case.runtime.store, execution_id, **gone)
+
+    state, execution = await case.settled(run)
+
+    assert state is StateType.FAILED
+    assert execution is not None
+    assert (execution.status, execution.error["code"]) == (Status.FAILED, "crashed")
