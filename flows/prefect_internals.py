@@ -58,13 +58,15 @@ async def create_flow_runs(
     ]
 
 
-async def take_flow_run(client: PrefectClient, flow_run: FlowRun) -> bool:
+async def take_flow_run(client: PrefectClient, flow_run: FlowRun, *, owner: str | None = None) -> bool:
     """Proposes Pending for a scheduled run; True when Prefect lets it start now, within the deployment's limit.
+
+    The state's message is the `owner`, the process that takes it: should it die before the run begins, that is known.
 
     Relies on: the limit being taken at Scheduled → Pending (`server/orchestration/core_policy.py`,
     SecureFlowConcurrencySlots), and on a Pending whose scheduled time is now being followed by Running without a wait.
     """
-    pending: State[Any] = Pending(state_details=StateDetails(scheduled_time=datetime.now(UTC)))
+    pending: State[Any] = Pending(message=owner, state_details=StateDetails(scheduled_time=datetime.now(UTC)))
     state: State[Any] = await propose_state(client, pending, flow_run_id=flow_run.id)
     return state.is_pending()
 

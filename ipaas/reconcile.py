@@ -36,6 +36,9 @@ logger = logging.getLogger("ipaas.reconcile")
 STALE_SECONDS = 60
 """How long a run may be handed to Prefect, or be pending, without a sign before it is looked at."""
 
+SETTLED_SECONDS = 10
+"""How old a state is in Prefect before it is held against the history: what ended here is just being told there."""
+
 MOST_RUNS = 20
 """How often an execution is begun, restarts of the platform included, before it is taken for what kills its worker."""
 
@@ -60,7 +63,8 @@ class Reconciler:
     async def take_over(self) -> None:
         """The executions of this machine's dead processes run again at once."""
         for execution in await self._of_dead_neighbours():
-            await self._settle(await self._flow_run(execution.flow_run_id), execution)
+            flow_run = await self._flow_run(execution.flow_run_id)
+            await self._settle(flow_run, await self._store.execution(execution.id))
 
     async def settle(self, flow_run_id: str) -> None:
         """Brings one flow run and its execution together, unless the execution runs in this process."""
@@ -127,9 +131,8 @@ class Reconciler:
     async def _run_again(self, flow_run: FlowRun, state: State, execution: Execution | None) -> None:
         """Its process is gone: the same flow run is scheduled anew, and goes on after its last finished step."""
         begun = execution is not None and execution.status is Status.RUNNING
-        if (state.type is StateType.PENDING or not (begun or state.type is StateType.CRASHED)) and not self._is_stale(
-            state
-        ):
+        beginning = state.type is StateType.PENDING or not (begun or state.type is StateType.CRASHED)
+        if beginning and not (_taker_is_dead(state) or self._is_older(state, STALE_SECONDS)):
             return  # a process is just beginning it
         if execution and begun:
             if execution.runs >= MOST_RUNS:
@@ -153,8 +156,8 @@ class Reconciler:
         await self._store.finish(execution.id, Status.FAILED, now=self._runtime.clock.now(), error=error)
         await self._client.set_flow_run_state(flow_run.id, Failed(message=message))
 
-    def _is_stale(self, state: State) -> bool:
-        return self._runtime.clock.now() - state.timestamp > timedelta(seconds=STALE_SECONDS)
+    def _is_older(self, state: State, seconds: float) -> bool:
+        return self._runtime.clock.now() - state.timestamp > timedelta(seconds=seconds)
 
     async def _is_orphan(self, execution: Execution) -> bool:
         lease_over = execution.lease_until is None or execution.lease_until < self._runtime.clock.now()
@@ -175,7 +178,10 @@ class Reconciler:
             limit=200,
         )
         here = {running.flow_run_id for running in self._runtime.running.values()}
-        return [run for run in runs if run.state and self._is_stale(run.state) and str(run.id) not in here]
+        return [run for run in runs if run.state and str(run.id) not in here and self._is_silent(run.state)]
+
+    def _is_silent(self, state: State) -> bool:
+        return _taker_is_dead(state) or self._is_older(state, SETTLED_SECONDS)
 
     async def _flow_run(self, flow_run_id: str | None) -> FlowRun | None:
         if flow_run_id is None:
@@ -184,6 +190,11 @@ class Reconciler:
             return await self._client.read_flow_run(UUID(flow_run_id))
         except ObjectNotFound:
             return None
+
+
+def _taker_is_dead(state: State) -> bool:
+    """A process of this machine took the run, and died before it began."""
+    return state.type is StateType.PENDING and not is_alive(state.message)
 
 
 def _is_retry(state: State, execution: Execution) -> bool:

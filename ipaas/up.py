@@ -32,6 +32,8 @@ START_SECONDS = 90.0
 STOP_SECONDS = 40.0
 """How long a part may take to stop: the worker drains for 30 s."""
 MAX_RESTART_SECONDS = 10.0
+BEHIND_THE_DOOR = 5
+"""The niceness of what runs behind the gateway: a third of its share when both want the processor."""
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Part:
     environment: dict[str, str]
     health: str | None = None
     """Answers 200 once the part is ready; None: it is ready when it runs."""
+    niceness: int = 0
+    """Above 0 it gives way when the processor is short: the front door does not wait for what is behind it."""
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -50,6 +54,8 @@ class Part:
         self.process = await asyncio.create_subprocess_exec(
             *self.argv, env=self.environment, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
         )
+        with contextlib.suppress(ProcessLookupError):  # it ended at once, as `wait_ready` will say
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
 
     async def wait_ready(self) -> None:
         """Raises ConfigurationError when it ends, or does not answer in time."""
@@ -99,6 +105,7 @@ class Platform:
             [sys.executable, "-m", "ipaas.prefect_server"],
             server_environment(settings, host=host, port=prefect_port) | local,
             f"{prefect}/api/health",
+            niceness=BEHIND_THE_DOOR,
         )
         self.gateway = Part(
             "gateway",
@@ -106,7 +113,7 @@ class Platform:
             client,
             f"http://{shown}:{port}/healthz",
         )
-        self.worker = Part("worker", [*ipaas, "worker"], client)
+        self.worker = Part("worker", [*ipaas, "worker"], client, niceness=BEHIND_THE_DOOR)
         self._watches: list[asyncio.Task[None]] = []
 
     async def start_prefect(self) -> None:

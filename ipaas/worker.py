@@ -259,7 +259,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             flow = await self._loader.load(self.client, flow_run)
             if self._draining:
                 return
-            if await take_flow_run(self.client, flow_run):
+            if await take_flow_run(self.client, flow_run, owner=self.runtime.owner):
                 lane.granted()
                 await run_flow(flow, flow_run)
             else:

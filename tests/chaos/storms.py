@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from platform_process import Platform, Sink
@@ -35,7 +37,6 @@ class Sent:
     tries: int = 0
     accept_seconds: list[float] = field(default_factory=list)
     """How long each 202 took."""
-    answers: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -73,38 +74,74 @@ class Outcome:
         return lines
 
 
+class Connection:
+    """One kept connection to the gateway; it measures the gateway, where a client library would measure itself."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, path: str, n: int) -> tuple[int, dict[str, Any]]:
+        """Status and JSON. Raises OSError, EOFError when the connection breaks; the next post opens a new one."""
+        try:
+            async with asyncio.timeout(30):
+                return await self._post(path, json.dumps({"n": n}).encode(), f"storm-{n}")
+        except (OSError, EOFError):
+            self.close()
+            raise
+
+    async def _post(self, path: str, body: bytes, delivery: str) -> tuple[int, dict[str, Any]]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._host, self._port)
+        reader, writer = self._streams
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        head += f"Idempotency-Key: {delivery}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines if line)
+        answer = json.loads(await reader.readexactly(int(headers["content-length"])))
+        if headers.get("connection") == "close":
+            self.close()
+        return int(status.split()[1]), answer
+
+    def close(self) -> None:
+        if self._streams:
+            self._streams[1].close()
+            self._streams = None
+
+
 def send_storm(url: str, events: int, interrupt: Callable[[], None] | None = None) -> Sent:
     """Sends that many events over CONNECTIONS connections; calls `interrupt` once half of them are acknowledged."""
     sent = Sent()
     interrupting = Thread(target=interrupt) if interrupt else None
+    address = urlsplit(url)
 
-    async def send(client: httpx.AsyncClient, n: int) -> None:
+    async def send(connection: Connection, n: int) -> None:
         end = time.monotonic() + GIVE_UP_SECONDS
         while time.monotonic() < end:
             sent.tries += 1
             began = time.perf_counter()
             try:
-                answer = await client.post(url, json={"n": n}, headers={"idempotency-key": f"storm-{n}"})
-            except httpx.TransportError:
+                status, answer = await connection.post(address.path, n)
+            except (OSError, EOFError):
                 await asyncio.sleep(TRY_AGAIN_SECONDS)
                 continue
-            sent.answers[answer.status_code] += 1
-            if answer.status_code == 202:
+            if status == 202:
                 sent.accept_seconds.append(time.perf_counter() - began)
-                sent.acknowledged[n] = answer.json()["execution_id"]
+                sent.acknowledged[n] = answer["execution_id"]
                 if interrupting and len(sent.acknowledged) == events // 2:
                     interrupting.start()
                 return
             await asyncio.sleep(TRY_AGAIN_SECONDS)
 
-    async def sender(client: httpx.AsyncClient, numbers: Sequence[int]) -> None:
+    async def sender(numbers: Sequence[int]) -> None:
+        connection = Connection(str(address.hostname), int(address.port or 80))
         for n in numbers:
-            await send(client, n)
+            await send(connection, n)
+        connection.close()
 
     async def storm() -> None:
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        async with httpx.AsyncClient(limits=limits, timeout=30, trust_env=False) as client:
-            await asyncio.gather(*(sender(client, range(first, events, CONNECTIONS)) for first in range(CONNECTIONS)))
+        await asyncio.gather(*(sender(range(first, events, CONNECTIONS)) for first in range(CONNECTIONS)))
 
     asyncio.run(storm())
     if interrupting:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +22,10 @@ from blocks.errors import NotFound
 from connectors.testing import acting
 from flows.execution import EXECUTION_LABEL
 from flows.history import Execution, MemoryStore, Status
+from flows.owner import THIS_HOST, this_process
+from flows.prefect_internals import take_flow_run
 from flows.runtime import RunningExecution, Runtime
-from ipaas.reconcile import MOST_RUNS, STALE_SECONDS, Reconciler
+from ipaas.reconcile import MOST_RUNS, SETTLED_SECONDS, STALE_SECONDS, Reconciler
 
 DEAD = "some-other-host/1"
 STATES: dict[str, Any] = {
@@ -227,6 +231,29 @@ async def test_one_round_finds_what_lost_its_process(case: Case) -> None:
     assert await case.one.state(alive) is StateType.RUNNING
 
 
+@pytest.mark.parametrize(("taker", "then"), [("dead", StateType.SCHEDULED), ("alive", StateType.PENDING)])
+async def test_one_round_finds_what_a_process_of_this_machine_took_and_did_not_begin(
+    case: Case, taker: str, then: StateType
+) -> None:
+    owner = this_process() if taker == "alive" else f"{THIS_HOST}/{dead_process()}"
+    flow_run = await case.one.create()
+    assert await take_flow_run(case.one.client, flow_run, owner=owner)
+
+    await case.reconciler.run_once()
+
+    assert await case.one.state(flow_run) is then
+
+
+async def test_one_round_tells_prefect_what_ended_while_it_could_not_be_told(case: Case) -> None:
+    flow_run = await case.run_in("running")
+    await case.execution_of(flow_run, "succeeded")
+    case.clock.move(seconds=SETTLED_SECONDS + 5)
+
+    await case.reconciler.run_once()
+
+    assert await case.one.state(flow_run) is StateType.COMPLETED
+
+
 async def test_one_round_leaves_alone_what_began_while_it_looked(case: Case) -> None:
     """The list of what was handed over long ago is old by the time its last one is looked at."""
     flow_run = await case.run_in("running")
@@ -274,3 +301,10 @@ async def test_what_takes_its_worker_down_each_time_is_given_up(case: Case) -> N
     assert state is StateType.FAILED
     assert execution is not None
     assert (execution.status, execution.error["code"]) == (Status.FAILED, "crashed")
+
+
+def dead_process() -> int:
+    """The id that a process had."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
