@@ -118,7 +118,7 @@ def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
         active=workflow.active,
         version=workflow.current.version,
         language=workflow.current.language,
-        triggers=workflow.current.declaration["triggers"],
+        triggers=(workflow.current.declaration or {}).get("triggers", []),
         deployment_url=f"{ui_url}/deployments/deployment/{deployment}" if deployment and ui_url else None,
         updated_at=workflow.updated_at,
     )
