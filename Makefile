@@ -26,7 +26,7 @@ run: setup ## start the platform: Prefect, gateway, worker (ARGS="--port 8081" a
 	@exec $(BIN)/ipaas up $(ARGS)
 
 demo: setup ## start it on free ports, send one webhook, show what became of it, stop
-	@$(BIN)/python -m ipaas.demo
+	@$(BIN)/python -m ipaas.platform.demo
 
 check: setup ## format, lint, types, import direction
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.history import HistoryStore, NewExecution, Trigger, open_store
 from flows.history.migrations import upgrade
-from flows.ids import new_id
+from foundation.ids import new_id
 
 COUNT = 400
 

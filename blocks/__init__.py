@@ -1,4 +1,4 @@
-"""Credentials as Prefect blocks whose secrets are sealed, and what every room above needs: settings, errors, time."""
+"""Credentials as Prefect blocks whose secrets are sealed, and the keyring that seals them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks.clock import Clock, ManualClock, SystemClock
     from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type, seal_document_data
     from blocks.credential_types import (
         ApiKey,
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
         save_credential,
     )
     from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
-    from blocks.masking import Masker, MaskingFilter, process_masker
-    from blocks.settings import ConnectorSettings, Settings
     from blocks.source import MemoryCredentials, PrefectCredentials
 
 # Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings
@@ -37,22 +34,15 @@ _MODULES = {
     "BLOCK_TYPES": "blocks.credential",
     "BasicAuth": "blocks.credential_types",
     "BearerToken": "blocks.credential_types",
-    "Clock": "blocks.clock",
-    "ConnectorSettings": "blocks.settings",
     "Credential": "blocks.credential",
     "CredentialField": "blocks.credential",
     "DiscordCredential": "blocks.credential_types",
     "Keyring": "blocks.keyring",
-    "ManualClock": "blocks.clock",
-    "Masker": "blocks.masking",
-    "MaskingFilter": "blocks.masking",
     "MemoryCredentials": "blocks.source",
     "OpenWeatherCredential": "blocks.credential_types",
     "PrefectCredentials": "blocks.source",
-    "Settings": "blocks.settings",
     "SlackCredential": "blocks.credential_types",
     "StoredCredential": "blocks.documents",
-    "SystemClock": "blocks.clock",
     "WebhookSecret": "blocks.credential_types",
     "add_key": "blocks.keyring",
     "credential_type": "blocks.credential",
@@ -60,7 +50,6 @@ _MODULES = {
     "delete_credential": "blocks.documents",
     "list_credentials": "blocks.documents",
     "load_credential": "blocks.documents",
-    "process_masker": "blocks.masking",
     "reseal_all": "blocks.documents",
     "save_credential": "blocks.documents",
     "seal_document_data": "blocks.credential",
@@ -72,22 +61,15 @@ __all__ = [
     "ApiKey",
     "BasicAuth",
     "BearerToken",
-    "Clock",
-    "ConnectorSettings",
     "Credential",
     "CredentialField",
     "DiscordCredential",
     "Keyring",
-    "ManualClock",
-    "Masker",
-    "MaskingFilter",
     "MemoryCredentials",
     "OpenWeatherCredential",
     "PrefectCredentials",
-    "Settings",
     "SlackCredential",
     "StoredCredential",
-    "SystemClock",
     "WebhookSecret",
     "add_key",
     "credential_type",
@@ -95,7 +77,6 @@ __all__ = [
     "delete_credential",
     "list_credentials",
     "load_credential",
-    "process_masker",
     "reseal_all",
     "save_credential",
     "seal_document_data",

@@ -19,9 +19,9 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticUndefined
 
-from blocks.errors import CredentialError
 from blocks.keyring import Keyring, default_keyring
-from blocks.masking import Masker, process_masker
+from foundation.errors import CredentialError
+from foundation.masking import Masker, process_masker
 
 BLOCK_TYPES: Final[dict[str, type[Credential]]] = {}
 """Every credential type by its slug, the name that workflows and `ipaas credentials set --type` use."""

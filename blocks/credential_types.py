@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from blocks.credential import Credential
-from blocks.masking import process_masker
+from foundation.masking import process_masker
 
 _PREVIOUS = "Secrets that are still accepted while senders change over."
 

@@ -22,9 +22,9 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 
 from blocks.credential import BLOCK_TYPES, Credential, seal_document_data
-from blocks.errors import CredentialError
 from blocks.keyring import Keyring, default_keyring, key_id_of
-from blocks.masking import Masker, process_masker
+from foundation.errors import CredentialError
+from foundation.masking import Masker, process_masker
 
 C = TypeVar("C", bound=Credential)
 Connect = Callable[[], AbstractAsyncContextManager[PrefectClient]]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from blocks.errors import ConfigurationError
+from foundation.errors import ConfigurationError
 
 KEY_BYTES: Final = 32
 

@@ -19,9 +19,9 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from blocks.errors import ConfigurationError, CredentialError
 from blocks.key_file import KEY_BYTES, decode_key, keys_in, locked, read_private, write_private
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError, CredentialError
+from foundation.settings import Settings
 
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from blocks.clock import Clock, SystemClock
 from blocks.credential import Credential
 from blocks.documents import Connect, load_credential, prefect_client
-from blocks.errors import CredentialError
 from blocks.keyring import Keyring, default_keyring
-from blocks.masking import Masker, process_masker
+from foundation.clock import Clock, SystemClock
+from foundation.errors import CredentialError
+from foundation.masking import Masker, process_masker
 
 C = TypeVar("C", bound=Credential)
 

@@ -6,10 +6,10 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from blocks.credential_types import DiscordCredential
-from blocks.errors import ActionError, CredentialError, RemoteError
-from connectors.action import action, opened
-from connectors.call import current_call
-from connectors.http_client import request
+from connectors.kit.action import action, opened
+from connectors.kit.call import current_call
+from connectors.kit.http_client import request
+from foundation.errors import ActionError, CredentialError, RemoteError
 
 
 class PostedMessage(TypedDict):

@@ -6,12 +6,12 @@ import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
-from blocks.duration import Seconds
-from blocks.errors import ActionError
-from connectors.action import action, opened
-from connectors.answer import Answer
-from connectors.call import current_call
-from connectors.http_client import request as send
+from connectors.kit.action import action, opened
+from connectors.kit.answer import Answer
+from connectors.kit.call import current_call
+from connectors.kit.http_client import request as send
+from foundation.duration import Seconds
+from foundation.errors import ActionError
 
 KINDS = (BearerToken, BasicAuth, ApiKey)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Literal, TypedDict
 
-from connectors.action import action
-from connectors.call import current_call
+from connectors.kit.action import action
+from connectors.kit.call import current_call
 
 
 class LoggedMessage(TypedDict):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from blocks.credential_types import OpenWeatherCredential
-from blocks.errors import RemoteError
-from connectors.action import action, opened
-from connectors.call import current_call
-from connectors.http_client import request
+from connectors.kit.action import action, opened
+from connectors.kit.call import current_call
+from connectors.kit.http_client import request
+from foundation.errors import RemoteError
 
 API = "https://api.openweathermap.org"
 

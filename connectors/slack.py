@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from blocks.credential_types import SlackCredential
-from blocks.errors import ActionError, RemoteError
-from connectors.action import action, opened
-from connectors.answer import retry_after_seconds
-from connectors.call import current_call
-from connectors.http_client import request
+from connectors.kit.action import action, opened
+from connectors.kit.answer import retry_after_seconds
+from connectors.kit.call import current_call
+from connectors.kit.http_client import request
+from foundation.errors import ActionError, RemoteError
 
 API = "https://slack.com"
 

@@ -7,9 +7,9 @@ from typing import Any
 from jmespath import search  # type: ignore[import-untyped]  # it ships no types
 from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 
-from blocks.errors import ActionError
-from connectors.action import Unrendered, action
-from connectors.call import current_call
+from connectors.kit.action import Unrendered, action
+from connectors.kit.call import current_call
+from foundation.errors import ActionError
 
 
 @action("transform.jmespath")

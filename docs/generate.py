@@ -17,12 +17,13 @@ import typer.main
 from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
-from blocks import BLOCK_TYPES, Settings
-from blocks.errors import IpaasError
-from connectors.action import Action
-from connectors.registry import BUILT_IN, registry
+from blocks import BLOCK_TYPES
+from connectors.kit.action import Action
+from connectors.kit.registry import BUILT_IN, registry
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
+from foundation.errors import IpaasError
+from foundation.settings import Settings
 from ipaas.cli import app
 from ipaas.gateway.api import router
 
@@ -31,7 +32,7 @@ _GENERATED: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -
 
 
 def settings() -> str:
-    """Every field of `blocks.settings.Settings`."""
+    """Every field of `foundation.settings.Settings`."""
     rows = []
     for name, field in Settings.model_fields.items():
         default = field.default
@@ -213,8 +214,8 @@ def errors() -> str:
     """Every error's code."""
     rows = []
     for kind in _subclasses(IpaasError):
-        if kind.__module__ == "blocks.errors":
-            tree = re.search(rf"[├└│ ─]+{kind.__name__} +(.+)", inspect.getdoc(sys.modules["blocks.errors"]) or "")
+        if kind.__module__ == "foundation.errors":
+            tree = re.search(rf"[├└│ ─]+{kind.__name__} +(.+)", inspect.getdoc(sys.modules["foundation.errors"]) or "")
             rows.append((f"`{kind.code}`", kind.__name__, tree[1].strip() if tree else ""))
     return table(("code", "error", "means"), rows)
 

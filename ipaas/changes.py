@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from blocks.errors import DefinitionError
-from flows.definition import Declaration, Workflow
 from flows.history import Workflow as PublishedWorkflow
 from flows.history import WorkflowVersion
-from flows.yaml_source import load_workflow
+from flows.language.definition import Declaration, Workflow
+from flows.language.yaml_source import load_workflow
+from foundation.errors import DefinitionError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
 from flows.history import HistoryStore, Limits, open_store
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
 
 
 @asynccontextmanager

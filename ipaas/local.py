@@ -14,20 +14,21 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from blocks import Credential, Keyring, Masker, PrefectCredentials, Settings, process_masker
-from blocks.clock import SystemClock
-from blocks.errors import CredentialError, IpaasError
-from blocks.masking import MASK
-from connectors.action import Action
-from connectors.call import CredentialSource, Services, current_call, current_runner
-from connectors.http_client import new_client
-from flows.compiler import WorkflowFlow
-from flows.event import Event
-from flows.execution import Body, run_execution
+from blocks import Credential, Keyring, PrefectCredentials
+from connectors.kit.action import Action
+from connectors.kit.call import CredentialSource, Services, current_call, current_runner
+from connectors.kit.http_client import new_client
+from flows.engine.execution import Body, run_execution
+from flows.engine.runtime import Runtime, use_runtime
+from flows.engine.step import RecordedSteps, current_plan
 from flows.expressions import Placeholder, render_template
 from flows.history import Execution, MemoryStore
-from flows.runtime import Runtime, use_runtime
-from flows.steps import RecordedSteps, current_plan
+from flows.language.event import Event
+from flows.on_prefect.flow import WorkflowFlow
+from foundation.clock import SystemClock
+from foundation.errors import CredentialError, IpaasError
+from foundation.masking import MASK, Masker, process_masker
+from foundation.settings import Settings
 from ipaas.connection import prefect
 
 C = TypeVar("C", bound=Credential)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from blocks.errors import IpaasError
-from blocks.log_fields import current_log_fields
-from blocks.masking import Masker, MaskingFilter, process_masker
-from blocks.settings import Settings
+from foundation.errors import IpaasError
+from foundation.log_fields import current_log_fields
+from foundation.masking import Masker, MaskingFilter, process_masker
+from foundation.settings import Settings
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 """What these say goes to Prefect's database too, through a handler of Prefect's: it is masked before any handler."""

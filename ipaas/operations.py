@@ -15,13 +15,13 @@ from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
-from blocks.clock import Clock
-from blocks.errors import IpaasError, NotFound
-from flows.definition import Declaration
-from flows.event import Event
-from flows.execution import cancellation
+from flows.engine.execution import cancellation
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
-from flows.ids import new_id
+from flows.language.definition import Declaration
+from flows.language.event import Event
+from foundation.clock import Clock
+from foundation.errors import IpaasError, NotFound
+from foundation.ids import new_id
 
 PREFECT_SECONDS = 5.0
 """How long an operator waits for a Prefect that does not answer."""

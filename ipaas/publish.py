@@ -9,16 +9,16 @@ from pathlib import Path
 from prefect.client.orchestration import PrefectClient
 from prefect.flows import load_flow_from_entrypoint
 
-from blocks.errors import DefinitionError
-from blocks.settings import Settings
-from connectors.registry import registry
-from flows.check import YAML_SUFFIXES, check_files, find_workflow_files
-from flows.compiler import WorkflowFlow, compile_version, yaml_version
-from flows.definition import Declaration
-from flows.deployment import deploy_version
+from connectors.kit.registry import registry
 from flows.history import HistoryStore
-from flows.python_source import load_python_file
-from flows.yaml_source import DefinitionErrors, load_workflow
+from flows.language.check import YAML_SUFFIXES, check_files, find_workflow_files
+from flows.language.definition import Declaration
+from flows.language.yaml_source import DefinitionErrors, load_workflow
+from flows.on_prefect.deployment import deploy_version
+from flows.on_prefect.flow import WorkflowFlow, compile_version, yaml_version
+from flows.on_prefect.python_source import load_python_file
+from foundation.errors import DefinitionError
+from foundation.settings import Settings
 from ipaas.connection import history
 
 SUFFIXES = (*YAML_SUFFIXES, ".py")

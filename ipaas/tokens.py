@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
 
 
 def full_tokens(settings: Settings) -> tuple[str, ...]:

@@ -11,17 +11,17 @@ from typing import Any
 
 import httpx
 
-from blocks.clock import ManualClock
-from connectors.call import current_runner
-from connectors.testing import acting
-from flows.compiler import WorkflowFlow, compile_version, version_of
-from flows.event import Event
-from flows.execution import run_execution
+from connectors.kit.call import current_runner
+from connectors.kit.testing import acting
+from flows.engine.execution import run_execution
+from flows.engine.runtime import LEASE, Runtime, use_runtime
+from flows.engine.step import RecordedSteps
 from flows.expressions import render_template
 from flows.history import Execution, MemoryStore
-from flows.runtime import LEASE, Runtime, use_runtime
-from flows.steps import RecordedSteps
-from flows.yaml_source import load_workflow
+from flows.language.event import Event
+from flows.language.yaml_source import load_workflow
+from flows.on_prefect.flow import WorkflowFlow, compile_version, version_of
+from foundation.clock import ManualClock
 
 URL = "https://remote.test"
 

@@ -14,12 +14,12 @@ import httpx
 from fastapi import FastAPI
 from prefect_client import AWAY, prefect_client
 
-from blocks.clock import Clock, ManualClock
-from blocks.settings import Settings
 from blocks.source import MemoryCredentials
-from flows.compiler import version_of
 from flows.history import Execution, MemoryStore, Status
-from flows.yaml_source import load_workflow
+from flows.language.yaml_source import load_workflow
+from flows.on_prefect.flow import version_of
+from foundation.clock import Clock, ManualClock
+from foundation.settings import Settings
 from ipaas.gateway.app import Surroundings, create_app
 
 SENDER = "192.0.2.7"

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.compiler import WorkflowFlow, compile_version, version_of
-from flows.deployment import deploy_version
 from flows.history import MemoryStore
-from flows.prefect_internals import create_flow_runs
-from flows.yaml_source import load_workflow
+from flows.language.yaml_source import load_workflow
+from flows.on_prefect.deployment import deploy_version
+from flows.on_prefect.flow import WorkflowFlow, compile_version, version_of
+from flows.on_prefect.internals import create_flow_runs
 
 NOTE = "steps: [{id: note, uses: log.message, with: {text: hello}}]"
 
@@ -62,6 +62,6 @@ async def deployed(client: PrefectClient, source: str = NOTE, *, store: MemorySt
 
 def with_body(deployed: Deployed, body: Any) -> WorkflowFlow:
     """The same flow, doing something else."""
-    from flows.compiler import make_flow
+    from flows.on_prefect.flow import make_flow
 
     return make_flow(deployed.flow.declaration, replace(deployed.flow.published), body)

@@ -22,7 +22,7 @@ import psutil
 
 T = TypeVar("T")
 WORKFLOWS = Path(__file__).parent / "e2e" / "workflows"
-PARTS = {"prefect": "ipaas.prefect_server", "gateway": "gateway", "worker": "worker"}
+PARTS = {"prefect": "ipaas.platform.prefect_server", "gateway": "gateway", "worker": "worker"}
 
 
 def free_port() -> int:

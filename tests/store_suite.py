@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from uuid_utils import uuid7
 
-from blocks.clock import ManualClock
-from blocks.errors import NotFound, TooLarge
 from flows.history import (
     Accepted,
     Execution,
@@ -26,6 +24,8 @@ from flows.history import (
     Trigger,
     WorkflowVersion,
 )
+from foundation.clock import ManualClock
+from foundation.errors import NotFound, TooLarge
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))

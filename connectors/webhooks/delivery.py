@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks.scheme import Scheme, parts
+from foundation.errors import VerificationFailed
 
 MAX_FORM_FIELDS = 1_000
 """Twilio sends some dozens."""

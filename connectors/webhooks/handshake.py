@@ -6,10 +6,10 @@ import hmac
 import json
 from dataclasses import dataclass
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks.delivery import Delivery, Reading
 from connectors.webhooks.scheme import Scheme
 from connectors.webhooks.signature import key_of
+from foundation.errors import VerificationFailed
 
 
 @dataclass(frozen=True)

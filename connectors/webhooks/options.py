@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from blocks.duration import Seconds
-from blocks.errors import CredentialError, DefinitionError
 from connectors.webhooks.presets import PRESETS
 from connectors.webhooks.scheme import Handshake, HeaderName, Record, Scheme, SignedText
+from foundation.duration import Seconds
+from foundation.errors import CredentialError, DefinitionError
 
 if TYPE_CHECKING:
     from blocks.credential import Credential  # brings Prefect, which verifying does not need

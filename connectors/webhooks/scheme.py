@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from blocks.duration import Seconds
+from foundation.duration import Seconds
 
 Style = Literal["hmac", "token", "ed25519", "ecdsa"]
 Encoding = Literal["hex", "base64", "text"]

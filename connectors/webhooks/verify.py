@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks.delivery import Delivery, Reading, malformed, spelled
 from connectors.webhooks.handshake import Answer, handshake
 from connectors.webhooks.scheme import Scheme
 from connectors.webhooks.signature import decode, is_right, key_of
+from foundation.errors import VerificationFailed
 
 MAX_SIGNATURES = 16
 """A sender that changes its keys sends two or three; each costs a computation."""

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
-from blocks.errors import ExpressionError
 from flows.expressions.compiler import MAX_SOURCE, Compiler, Evaluate, parse_expression, parse_text, unknown
 from flows.expressions.values import MAX_TEXT, MAX_WORK, Json, Placeholder, Refused, Work, plain
+from foundation.errors import ExpressionError
 
 __all__ = [
     "MAX_SOURCE",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from blocks.clock import Clock
 from flows.history.memory import MemoryStore
-from flows.history.sql import SqlStore
-from flows.history.store import (
+from flows.history.records import (
     Accepted,
     Execution,
     HistoryStore,
@@ -18,6 +16,8 @@ from flows.history.store import (
     Workflow,
     WorkflowVersion,
 )
+from flows.history.sql import SqlStore
+from foundation.clock import Clock
 
 __all__ = [
     "Accepted",

@@ -15,8 +15,8 @@ from flows.history import payloads, reads
 from flows.history.database import upsert
 from flows.history.models import deliveries, events, executions, step_executions, to_document
 from flows.history.payloads import Placed
-from flows.history.records import Row, step_row
-from flows.history.store import Accepted, Limits, NewExecution, Status
+from flows.history.records import Accepted, Limits, NewExecution, Status
+from flows.history.rows import Row, step_row
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
-from blocks.errors import ConfigurationError, StorageUnavailable
+from foundation.errors import ConfigurationError, StorageUnavailable
 
 R = TypeVar("R")
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from blocks.errors import StorageUnavailable
+from foundation.errors import StorageUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")

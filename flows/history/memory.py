@@ -9,11 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from blocks.clock import Clock, SystemClock
-from blocks.errors import NotFound
 from flows.history.models import from_document, to_document
-from flows.history.records import end_of_open_steps, in_order_of_start, output_document
-from flows.history.store import (
+from flows.history.records import (
     Accepted,
     Execution,
     Json,
@@ -25,6 +22,9 @@ from flows.history.store import (
     Workflow,
     WorkflowVersion,
 )
+from flows.history.rows import end_of_open_steps, in_order_of_start, output_document
+from foundation.clock import Clock, SystemClock
+from foundation.errors import NotFound
 
 
 @dataclass

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select
 
 from flows.history.database import upsert
 from flows.history.models import payload_uses, payloads
-from flows.history.records import Row
+from flows.history.rows import Row
 
 _REFERENCE = "sha256:"
 

@@ -18,8 +18,8 @@ from flows.history.models import (
     workflow_versions,
     workflows,
 )
-from flows.history.records import execution_of, step_of, version_of, workflow_of
-from flows.history.store import Execution, Json, Page, Status, StepExecution, Workflow, WorkflowVersion
+from flows.history.records import Execution, Json, Page, Status, StepExecution, Workflow, WorkflowVersion
+from flows.history.rows import execution_of, step_of, version_of, workflow_of
 
 FINAL = [status.value for status in Status if status.is_final]
 

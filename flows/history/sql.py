@@ -9,15 +9,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from blocks.clock import Clock, SystemClock
 from flows.history import migrations, reads, writes
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
 from flows.history.payloads import Placed
-from flows.history.records import document_or_none, output_document, step_row
-from flows.history.store import (
+from flows.history.records import (
     Accepted,
     Execution,
     Json,
@@ -29,6 +27,8 @@ from flows.history.store import (
     Workflow,
     WorkflowVersion,
 )
+from flows.history.rows import document_or_none, output_document, step_row
+from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
 

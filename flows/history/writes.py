@@ -11,7 +11,6 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from blocks.errors import NotFound
 from flows.history import payloads, reads
 from flows.history.database import upsert
 from flows.history.models import (
@@ -25,8 +24,9 @@ from flows.history.models import (
     workflows,
 )
 from flows.history.payloads import Placed
-from flows.history.records import Row, document_or_none, end_of_open_steps, execution_of
-from flows.history.store import Execution, Json, Status, WorkflowVersion
+from flows.history.records import Execution, Json, Status, WorkflowVersion
+from flows.history.rows import Row, document_or_none, end_of_open_steps, execution_of
+from foundation.errors import NotFound
 
 _VERSION = [column.name for column in workflow_versions.c]
 _UNFINISHED = [Status.ACCEPTED.value, Status.RUNNING.value]

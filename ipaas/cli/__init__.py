@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from blocks.errors import IpaasError
+from foundation.errors import IpaasError
 from ipaas.cli.authoring import authoring
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocks.settings import Settings
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json, print_table
 from ipaas.cli.session import connect, run
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blocks.errors import NotFound
+from foundation.errors import NotFound
 from ipaas.cli.output import AsJson, print_json, print_table
 from ipaas.cli.session import connect
 
 if TYPE_CHECKING:
-    from connectors.registry import AnyAction
+    from connectors.kit.registry import AnyAction
 
 connectors = typer.Typer(help="What workflows can use: list, show NAME. Alone: list.")
 
@@ -27,7 +27,7 @@ def by_default(context: typer.Context, as_json: AsJson = False) -> None:
 def list_connectors(as_json: AsJson = False) -> None:
     """Every connector, with its actions and credential types."""
     connect()
-    from connectors.registry import connectors as all_connectors
+    from connectors.kit.registry import connectors as all_connectors
 
     found = all_connectors()
     if as_json:
@@ -44,8 +44,8 @@ def show(
 ) -> None:
     """A connector's actions as authors write them, in Python and in YAML."""
     connect()
-    from connectors.registry import connectors as all_connectors
-    from connectors.registry import get
+    from connectors.kit.registry import connectors as all_connectors
+    from connectors.kit.registry import get
 
     if "." in name:
         actions = [get(name)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blocks.settings import Settings
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import InputError, connect, read_json, run
 
@@ -149,7 +149,7 @@ async def _stored() -> Sequence[StoredCredential]:
 async def _one(name: str, type_name: str | None) -> StoredCredential:
     """Raises CredentialError: there is none, or several types have one of that name."""
     from blocks import credential_type
-    from blocks.errors import CredentialError
+    from foundation.errors import CredentialError
 
     if type_name:
         credential_type(type_name)
@@ -172,11 +172,13 @@ async def _delete(name: str, type_name: str | None) -> None:
 
 
 async def _test(settings: Settings, name: str, type_name: str | None) -> tuple[str, str | None]:
-    from blocks import PrefectCredentials, SystemClock, credential_type, process_masker
-    from connectors.call import Services
-    from connectors.credential_check import check_credential
-    from connectors.http_client import new_client
+    from blocks import PrefectCredentials, credential_type
+    from connectors.kit.call import Services
+    from connectors.kit.credential_check import check_credential
+    from connectors.kit.http_client import new_client
     from flows.expressions import render_template
+    from foundation.clock import SystemClock
+    from foundation.masking import process_masker
     from ipaas.connection import prefect
 
     one = await _one(name, type_name)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blocks.settings import Settings
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json
 from ipaas.cli.session import connect, run
 
@@ -16,7 +16,7 @@ database = typer.Typer(help="The history's database: upgrade, prune, check.", no
 def _seconds(text: str) -> float:
     from pydantic import TypeAdapter, ValidationError
 
-    from blocks.duration import Seconds
+    from foundation.duration import Seconds
 
     try:
         return TypeAdapter(Seconds).validate_python(text)
@@ -29,7 +29,7 @@ def upgrade_database() -> None:
     """Brings the tables to this version's; safe to repeat."""
     settings = connect()
     from flows.history.migrations import upgrade
-    from ipaas.up import prepare_home
+    from ipaas.platform.up import prepare_home
 
     if settings.database_url is None:
         prepare_home(settings.home)
@@ -77,9 +77,9 @@ async def _check(settings: Settings) -> dict[str, int]:
 
 
 async def _prune(settings: Settings, seconds: float) -> int:
-    from blocks.clock import SystemClock
+    from foundation.clock import SystemClock
     from ipaas.connection import history
-    from ipaas.retention import prune
+    from ipaas.platform.retention import prune
 
     async with history(settings) as store:
         return await prune(store, SystemClock(), older_than=seconds, keep=settings.retention_count)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from blocks.errors import IpaasError, NotFound
-from blocks.settings import Settings
+from foundation.errors import IpaasError, NotFound
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, fail, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
 
@@ -27,7 +27,7 @@ def _since(text: str) -> datetime:
     """`1d` ago, or a time."""
     from pydantic import TypeAdapter, ValidationError
 
-    from blocks.duration import Seconds
+    from foundation.duration import Seconds
 
     try:
         return datetime.now(UTC) - timedelta(seconds=TypeAdapter(Seconds).validate_python(text))
@@ -187,7 +187,7 @@ async def _replay(
     workflow: str | None,
     since: datetime | None,
 ) -> list[Replay]:
-    from blocks.clock import SystemClock
+    from foundation.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history
 
@@ -221,7 +221,7 @@ async def _ended(store: HistoryStore, status: str | None, workflow: str | None, 
 
 
 async def _cancel(settings: Settings, execution_id: str, reason: str) -> Execution:
-    from blocks.clock import SystemClock
+    from foundation.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history, prefect
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blocks.errors import DefinitionError
+from foundation.errors import DefinitionError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

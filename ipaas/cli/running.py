@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blocks.errors import NotFound
-from blocks.settings import Settings
+from foundation.errors import NotFound
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, indented, print_json
 from ipaas.cli.session import InputError, connect, read_json, run, ui_url
 
 if TYPE_CHECKING:
-    from flows.compiler import WorkflowFlow
-    from flows.event import Event
     from flows.history import Execution, HistoryStore
+    from flows.language.event import Event
+    from flows.on_prefect.flow import WorkflowFlow
 
 running = typer.Typer()
 
@@ -74,7 +74,7 @@ def _given_event(body: str | None, event: str | None) -> Event:
     """Raises InputError, naming what is wrong."""
     from pydantic import ValidationError
 
-    from flows.event import Event
+    from flows.language.event import Event
 
     if event is None:
         return Event(body=None if body is None else read_json(body))
@@ -134,7 +134,7 @@ def _flow_of_file(file: Path, name: str | None) -> WorkflowFlow:
 
 
 async def _flow_of_history(settings: Settings, name: str) -> WorkflowFlow:
-    from flows.compiler import compile_version
+    from flows.on_prefect.flow import compile_version
     from ipaas.connection import history
 
     async with history(settings) as store:
@@ -145,7 +145,7 @@ async def _flow_of_history(settings: Settings, name: str) -> WorkflowFlow:
 
 
 async def _run_published(settings: Settings, name: str, event: Event) -> Execution:
-    from blocks.clock import SystemClock
+    from foundation.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history, prefect
 

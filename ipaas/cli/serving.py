@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from blocks.settings import Settings
-from ipaas.environment import server_environment, use_running_platform
+from foundation.settings import Settings
+from ipaas.platform.environment import server_environment, use_running_platform
 
 serving = typer.Typer()
 
@@ -32,7 +32,7 @@ def up(
 ) -> None:
     """Everything on this machine: Prefect's server and UI, the gateway, a worker, SQLite. Ctrl-C drains and stops."""
     from ipaas.logs import set_up_logging
-    from ipaas.up import check_port, prepare_home, run_up
+    from ipaas.platform.up import check_port, prepare_home, run_up
 
     if home is not None:
         os.environ["IPAAS_HOME"] = str(home.expanduser().absolute())
@@ -47,13 +47,13 @@ def up(
 @serving.command()
 def server(host: Host = "127.0.0.1", port: PrefectPort = 4200) -> None:
     """Prefect's server and UI, with the settings that hold under load."""
-    from ipaas.up import check_port, prepare_home
+    from ipaas.platform.up import check_port, prepare_home
 
     settings = Settings()
     prepare_home(settings.home)
     check_port(host, port, option="--port", what="Prefect server")
     environment = server_environment(settings, host=host, port=port)
-    os.execve(sys.executable, [sys.executable, "-m", "ipaas.prefect_server"], environment)  # noqa: S606 - our own module
+    os.execve(sys.executable, [sys.executable, "-m", "ipaas.platform.prefect_server"], environment)  # noqa: S606 - our own module
 
 
 @serving.command()
@@ -62,7 +62,7 @@ def gateway(host: Host = "127.0.0.1", port: Port = 8080) -> None:
     settings = Settings()
     use_running_platform(settings)
     from ipaas.gateway.serve import serve
-    from ipaas.up import check_port
+    from ipaas.platform.up import check_port
 
     check_port(host, port, option="--port", what="gateway")
     serve(settings, host=host, port=port)
@@ -76,6 +76,6 @@ def worker(
     """Runs executions in this process. Any number may run, on any number of machines."""
     settings = Settings()
     use_running_platform(settings)
-    from ipaas.work import work
+    from ipaas.worker.serve import work
 
     work(settings, name=name, limit=limit)

@@ -14,9 +14,9 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from blocks.errors import ConfigurationError, IpaasError
-from blocks.settings import Settings
-from ipaas.environment import Addresses, use_running_platform
+from foundation.errors import ConfigurationError, IpaasError
+from foundation.settings import Settings
+from ipaas.platform.environment import Addresses, use_running_platform
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from blocks.errors import NotFound
-from blocks.settings import Settings
+from foundation.errors import NotFound
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
 

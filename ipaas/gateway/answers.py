@@ -12,10 +12,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive
 
-from blocks.clock import Clock
-from blocks.errors import ExpressionError
 from flows.expressions import Expression
 from flows.history import Execution, HistoryStore, Status
+from foundation.clock import Clock
+from foundation.errors import ExpressionError
 from ipaas.gateway.hooks import Hook
 from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.metrics import Metrics

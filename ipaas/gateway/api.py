@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from blocks.errors import NotFound
 from flows.history import HistoryStore, Status
+from foundation.errors import NotFound
 from ipaas import operations
 from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.problems import Problem

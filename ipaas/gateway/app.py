@@ -17,13 +17,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from prefect.client.orchestration import PrefectClient, get_client
 from starlette.exceptions import HTTPException
 
-from blocks import Keyring, PrefectCredentials, Settings, use_keyring
-from blocks.clock import Clock, SystemClock
-from blocks.errors import IpaasError
-from connectors.call import CredentialSource
+from blocks import Keyring, PrefectCredentials, use_keyring
+from connectors.kit.call import CredentialSource
 from flows.history import Execution, HistoryStore, Limits, open_store
+from foundation.clock import Clock, SystemClock
+from foundation.errors import IpaasError
+from foundation.settings import Settings
 from ipaas import operations
-from ipaas.dispatcher import Dispatcher
+from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway import api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
@@ -41,7 +42,7 @@ from ipaas.gateway.problems import (
 from ipaas.gateway.rates import Rates
 from ipaas.gateway.receive import Front
 from ipaas.gateway.waiting import Waiting
-from ipaas.retention import Retention
+from ipaas.platform.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
 
 logger = logging.getLogger("ipaas.gateway")

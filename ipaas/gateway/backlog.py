@@ -7,8 +7,8 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from blocks.errors import IpaasError
 from flows.history import HistoryStore
+from foundation.errors import IpaasError
 from ipaas.gateway.problems import Problem
 
 logger = logging.getLogger("ipaas.gateway")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blocks.log_fields import log_fields
-from flows.ids import new_id
+from foundation.ids import new_id
+from foundation.log_fields import log_fields
 from ipaas.gateway.payload import read_body
 from ipaas.gateway.problems import Problem, unavailable
 

@@ -12,8 +12,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from blocks import Credential, credential_type
-from blocks.errors import CredentialError, IpaasError
-from connectors.call import CredentialSource
+from connectors.kit.call import CredentialSource
 from connectors.webhooks import (
     Scheme,
     accepted_secrets,
@@ -22,12 +21,13 @@ from connectors.webhooks import (
     handshake_methods,
     secret_headers,
 )
-from flows.definition import Declaration, Respond, Webhook
 from flows.expressions import Expression, compile_value
 from flows.history import HistoryStore, Workflow
-from flows.order import ANSWER_NAMES, VARS_NAMES
-from flows.plan import compile_dedupe
-from flows.yaml_source import load_workflow
+from flows.language.definition import Declaration, Respond, Webhook
+from flows.language.order import ANSWER_NAMES, VARS_NAMES
+from flows.language.plan import compile_dedupe
+from flows.language.yaml_source import load_workflow
+from foundation.errors import CredentialError, IpaasError
 
 logger = logging.getLogger("ipaas.gateway")
 

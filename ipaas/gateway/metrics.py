@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from blocks.clock import Clock
-from blocks.errors import IpaasError
 from flows.history import HistoryStore
+from foundation.clock import Clock
+from foundation.errors import IpaasError
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 REREAD = timedelta(seconds=5)

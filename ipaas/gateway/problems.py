@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from blocks.errors import IpaasError, NotFound, StorageUnavailable
+from foundation.errors import IpaasError, NotFound, StorageUnavailable
 from ipaas import operations
 from ipaas.gateway.json_response import JsonResponse
 

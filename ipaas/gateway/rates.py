@@ -13,8 +13,8 @@ from limits.errors import ConfigurationError as BadStorage
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
 from ipaas.gateway.problems import Problem
 from ipaas.logs import Seldom
 

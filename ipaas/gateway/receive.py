@@ -17,18 +17,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from blocks.clock import Clock
-from blocks.errors import CredentialError, ExpressionError, StorageUnavailable, VerificationFailed
-from blocks.log_fields import log_fields
-from blocks.settings import Settings
-from blocks.tracing import SpanKind, annotate, mark_failed, span, traceparent
-from connectors.call import CredentialSource
+from connectors.kit.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
-from flows.event import Event
 from flows.expressions import Expression
 from flows.history import HistoryStore, NewExecution, Trigger
-from flows.ids import new_id
-from ipaas.dispatcher import Dispatcher
+from flows.language.event import Event
+from foundation.clock import Clock
+from foundation.errors import CredentialError, ExpressionError, StorageUnavailable, VerificationFailed
+from foundation.ids import new_id
+from foundation.log_fields import log_fields
+from foundation.settings import Settings
+from foundation.tracing import SpanKind, annotate, mark_failed, span, traceparent
+from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.answers import Answers
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.entrance import Door, shutting_down

@@ -12,8 +12,8 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from blocks.settings import Settings
-from blocks.tracing import flush_traces, set_up_tracing
+from foundation.settings import Settings
+from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
 from ipaas.gateway.protocol import GatewayProtocol
 from ipaas.logs import set_up_logging

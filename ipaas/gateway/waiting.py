@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections import defaultdict
 
-from blocks.errors import IpaasError
 from flows.history import Execution, HistoryStore
+from foundation.errors import IpaasError
 
 logger = logging.getLogger("ipaas.gateway")
 

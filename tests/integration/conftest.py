@@ -15,8 +15,8 @@ from postgres import answering_server, new_database
 from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 
-from blocks.settings import Settings
-from ipaas.environment import server_environment
+from foundation.settings import Settings
+from ipaas.platform.environment import server_environment
 
 
 @pytest.fixture(scope="session")
@@ -49,14 +49,14 @@ class PrefectServer:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """`python -m ipaas.prefect_server` on a free port, with a home of its own."""
+    """`python -m ipaas.platform.prefect_server` on a free port, with a home of its own."""
     home, port = tmp_path_factory.mktemp("prefect-server"), free_port()
     settings = Settings(_env_file=None, home=home)  # type: ignore[call-arg]
     server = PrefectServer(f"http://127.0.0.1:{port}/api", settings)
     environment = server_environment(settings, host="127.0.0.1", port=port) | {"IPAAS_HOME": str(home)}
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ipaas.prefect_server"], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "ipaas.platform.prefect_server"], env=environment, stdout=log, stderr=log
         )
     try:
         eventually(lambda: _is_healthy(server.url) or process.poll() is not None, 120, "Prefect's server is up")

@@ -24,10 +24,10 @@ from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.checks import unsupported_method
 from store_suite import DAY, a_step, a_version, accepted, ended, running
 
-from blocks.clock import SystemClock
-from blocks.settings import Settings
 from blocks.source import MemoryCredentials
 from flows.history import HistoryStore, Status, migrations, open_store
+from foundation.clock import SystemClock
+from foundation.settings import Settings
 from ipaas.gateway.app import Surroundings, create_app
 
 ROUTES = [

@@ -14,8 +14,6 @@ from blocks import (
     ApiKey,
     BearerToken,
     Keyring,
-    ManualClock,
-    Masker,
     PrefectCredentials,
     SlackCredential,
     WebhookSecret,
@@ -26,7 +24,9 @@ from blocks import (
     save_credential,
     use_keyring,
 )
-from blocks.errors import CredentialError
+from foundation.clock import ManualClock
+from foundation.errors import CredentialError
+from foundation.masking import Masker
 
 OLD, NEW = b"o" * 32, b"n" * 32
 RING = Keyring([OLD])

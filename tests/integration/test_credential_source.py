@@ -16,9 +16,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect_client import AWAY, prefect_client
 
-from blocks import Keyring, ManualClock, Masker, PrefectCredentials, SlackCredential, load_credential, save_credential
-from blocks.errors import CredentialError
-from blocks.masking import MASK
+from blocks import Keyring, PrefectCredentials, SlackCredential, load_credential, save_credential
+from foundation.clock import ManualClock
+from foundation.errors import CredentialError
+from foundation.masking import MASK, Masker
 
 RING = Keyring.generate()
 

@@ -13,7 +13,7 @@ from prefect.states import Running, StateType
 from prefect_records import a_deployment, a_flow_run
 from store_suite import running
 
-from blocks.errors import StorageUnavailable
+from foundation.errors import StorageUnavailable
 
 OPERATOR = {"Authorization": "Bearer full-token"}
 

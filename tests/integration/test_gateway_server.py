@@ -21,10 +21,10 @@ from gateway_under_test import ORDERS, Gateway, application
 from prefect_client import AWAY
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from blocks.clock import ManualClock
-from flows.compiler import yaml_version
 from flows.history import MemoryStore, Status, open_store
 from flows.history.migrations import upgrade
+from flows.on_prefect.flow import yaml_version
+from foundation.clock import ManualClock
 from ipaas.gateway import protocol, serve
 from ipaas.gateway.serve import GatewayServer, make_server
 

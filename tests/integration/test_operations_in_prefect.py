@@ -10,8 +10,8 @@ from prefect.states import Running, State, StateType
 from prefect_records import a_deployment, a_flow_run
 from store_suite import T0, a_version, accepted, begun
 
-from blocks.clock import ManualClock
 from flows.history import MemoryStore, Status
+from foundation.clock import ManualClock
 from ipaas import operations
 
 GONE = "01980000-0000-7000-8000-000000000000"

@@ -29,13 +29,14 @@ from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 from store_suite import accepted
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
-from blocks.clock import SystemClock
 from connectors import log
-from connectors.testing import acting
-from flows.deployment import WORK_POOL
-from flows.event import Event
+from connectors.kit.testing import acting
+from flows.engine.runtime import Runtime, use_runtime
+from flows.engine.step import RecordedSteps
 from flows.history import Execution, MemoryStore, Status, Trigger
-from flows.prefect_internals import (
+from flows.language.event import Event
+from flows.on_prefect.deployment import WORK_POOL
+from flows.on_prefect.internals import (
     BULK_LIMIT,
     create_flow_runs,
     current_flow_run,
@@ -43,11 +44,10 @@ from flows.prefect_internals import (
     take_flow_run,
     warm_engine,
 )
-from flows.python_source import workflow
-from flows.runtime import Runtime, use_runtime
-from flows.steps import RecordedSteps
-from ipaas.dispatcher import Dispatcher
-from ipaas.up import register_block_types
+from flows.on_prefect.python_source import workflow
+from foundation.clock import SystemClock
+from ipaas.admission.dispatcher import Dispatcher
+from ipaas.platform.up import register_block_types
 
 
 @pytest.fixture(autouse=True)

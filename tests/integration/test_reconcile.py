@@ -17,15 +17,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 from store_suite import HOUR, accepted, begun
 
-from blocks.clock import ManualClock
-from blocks.errors import NotFound
-from connectors.testing import acting
-from flows.execution import EXECUTION_LABEL
+from connectors.kit.testing import acting
+from flows.engine.execution import EXECUTION_LABEL
+from flows.engine.runtime import RunningExecution, Runtime
 from flows.history import Execution, MemoryStore, Status
-from flows.owner import THIS_HOST, this_process
-from flows.prefect_internals import take_flow_run
-from flows.runtime import RunningExecution, Runtime
-from ipaas.reconcile import MOST_RUNS, SETTLED_SECONDS, STALE_SECONDS, Reconciler
+from flows.on_prefect.internals import take_flow_run
+from foundation.clock import ManualClock
+from foundation.errors import NotFound
+from foundation.owner import THIS_HOST, this_process
+from ipaas.worker.reconcile import MOST_RUNS, SETTLED_SECONDS, STALE_SECONDS, Reconciler
 
 DEAD = "some-other-host/1"
 STATES: dict[str, Any] = {

@@ -8,10 +8,10 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from store_suite import HOUR, T0, accepted, begun, claimed, ended, get
 
-from connectors.testing import acting
+from connectors.kit.testing import acting
+from flows.engine.runtime import Runtime
 from flows.history import MemoryStore, Status
-from flows.runtime import Runtime
-from ipaas.reconcile import Reconciler
+from ipaas.worker.reconcile import Reconciler
 
 GONE = "01980000-0000-7000-8000-000000000000"
 

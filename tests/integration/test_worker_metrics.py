@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
 from flows.history import Execution, Status, StepExecution, Trigger
-from ipaas.worker_metrics import WorkerMetrics, serving_metrics
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
+from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXECUTION = Execution("e-1", "orders", "v1", Trigger.WEBHOOK, Status.RUNNING, None, NOW)

@@ -10,12 +10,23 @@ from types import ModuleType
 
 import pytest
 
-from connectors.registry import BUILT_IN, registry
+from connectors.kit.registry import BUILT_IN, registry
 from connectors.webhooks import scheme_names
-from flows.definition import LATER, LATER_STEPS, METHODS, Concurrency, Respond, Retry, Schedule, Step, Webhook, Workflow
 from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
 from flows.expressions.methods import METHOD_NAMES
 from flows.expressions.predicates import TESTS
+from flows.language.definition import (
+    LATER,
+    LATER_STEPS,
+    METHODS,
+    Concurrency,
+    Respond,
+    Retry,
+    Schedule,
+    Step,
+    Webhook,
+    Workflow,
+)
 from ipaas.publish import check
 
 ROOT = Path(__file__).parents[2]
@@ -219,7 +230,7 @@ def known_commands() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_setting_exists(path: Path) -> None:
-    from blocks import Settings
+    from foundation.settings import Settings
 
     known = {f"IPAAS_{name.upper()}" for name in Settings.model_fields}
     named = set(re.findall(r"\bIPAAS_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8")))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import Settings as PrefectSettings
 
-from blocks.settings import Settings
-from ipaas.environment import server_environment
+from foundation.settings import Settings
+from ipaas.platform.environment import server_environment
 
 
 @pytest.mark.parametrize(

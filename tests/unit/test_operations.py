@@ -9,9 +9,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, begun, ended, get, running
 
-from blocks.clock import ManualClock
-from blocks.errors import NotFound
 from flows.history import MemoryStore, Status, Trigger
+from foundation.clock import ManualClock
+from foundation.errors import NotFound
 from ipaas import operations
 from ipaas.operations import Conflict, PrefectUnavailable
 

@@ -9,9 +9,9 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 from ruamel.yaml import YAML
 
-from flows.compiler import WorkflowFlow
-from flows.definition import Schedule
-from flows.deployment import OVERFLOW, WORK_POOL
+from flows.language.definition import Schedule
+from flows.on_prefect.deployment import OVERFLOW, WORK_POOL
+from flows.on_prefect.flow import WorkflowFlow
 from ipaas.publish import CATALOG, compile_files
 
 DOCUMENT: dict[str, Any] = YAML(typ="safe").load(Path(__file__).parents[2] / "prefect.yaml")

@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 from store_suite import DAY, HOUR, T0, accepted, an_execution, ended, ids, running
 
-from blocks.clock import ManualClock
 from flows.history import MemoryStore
-from ipaas.retention import prune
+from foundation.clock import ManualClock
+from ipaas.platform.retention import prune
 
 
 class CountingStore(MemoryStore):

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from blocks.clock import ManualClock
-from blocks.errors import NotFound
-from flows.event import Event
 from flows.history import MemoryStore, Trigger, WorkflowVersion
+from flows.language.event import Event
+from foundation.clock import ManualClock
+from foundation.errors import NotFound
 from ipaas.operations import UnfitEvent, start
 
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
 from ipaas.tokens import full_tokens, read_tokens
 
 

@@ -24,20 +24,20 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from prefect.client.schemas.objects import FlowRun
 
-from blocks.errors import ConfigurationError, IpaasError
-from blocks.masking import Masker
 from blocks.source import MemoryCredentials
-from blocks.tracing import set_up_tracing, span, use
-from connectors.call import Services
-from connectors.http_client import new_client
-from flows import execution as executing
-from flows.compiler import compile_version
-from flows.execution import EXECUTION_LABEL
+from connectors.kit.call import Services
+from connectors.kit.http_client import new_client
+from flows.engine import execution as executing
+from flows.engine.execution import EXECUTION_LABEL
+from flows.engine.runtime import Runtime, use_runtime
 from flows.expressions import render_template
 from flows.history import Execution
-from flows.prefect_internals import TRACE_LABEL
-from flows.runtime import Runtime, use_runtime
-from ipaas.dispatcher import Dispatcher
+from flows.on_prefect.flow import compile_version
+from flows.on_prefect.internals import TRACE_LABEL
+from foundation.errors import ConfigurationError, IpaasError
+from foundation.masking import Masker
+from foundation.tracing import set_up_tracing, span, use
+from ipaas.admission.dispatcher import Dispatcher
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SENDERS_SPAN = "b7ad6b7169203331"
@@ -324,7 +324,7 @@ asyncio.run(main())
 def sent_by_a_process(work: str, other: Other, **variables: str) -> ExportTraceServiceRequest:
     """What a process sends before it ends."""
     imports = (
-        "import asyncio\nfrom gateway_under_test import gateway\nfrom blocks.tracing import set_up_tracing, span\n"
+        "import asyncio\nfrom gateway_under_test import gateway\nfrom foundation.tracing import set_up_tracing, span\n"
     )
     program = f"{imports}set_up_tracing()\nset_up_tracing()\n{work}"
     given = {"OTEL_EXPORTER_OTLP_ENDPOINT": other.url, "PYTHONPATH": os.pathsep.join(sys.path)}

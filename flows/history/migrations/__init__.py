@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from blocks.errors import ConfigurationError
 from flows.history.database import connect, database_url, sqlite_file, transaction
+from foundation.errors import ConfigurationError
 
 _LOCK = 0x69_70_61_61_73  # "ipaas": the advisory lock's number, the same in every process
 

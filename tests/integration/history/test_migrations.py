@@ -10,10 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from blocks.errors import ConfigurationError
 from flows.history import migrations, open_store
 from flows.history.database import connect, database_url
 from flows.history.models import metadata
+from foundation.errors import ConfigurationError
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 from store_suite import an_execution, running
 
-from blocks.errors import StorageUnavailable
 from flows.history import SqlStore, Status, open_store
+from foundation.errors import StorageUnavailable
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select
 from store_suite import DAY, T0, an_execution, ended
 
-from blocks.clock import ManualClock
 from flows.history import Limits, SqlStore, migrations
 from flows.history.database import connect, database_url
 from flows.history.models import payload_uses, payloads
-from ipaas.retention import prune
+from foundation.clock import ManualClock
+from ipaas.platform.retention import prune
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from store_suite import StoreSuite
 
-from blocks.clock import ManualClock
 from flows.history import SqlStore
+from foundation.clock import ManualClock
 
 
 async def opened(url: str, clock: ManualClock) -> AsyncIterator[SqlStore]:

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from prefect_client import prefect_client
 from store_suite import T0
 
-from blocks.clock import ManualClock
-from blocks.settings import Settings
 from flows.history import MemoryStore
-from ipaas.dispatcher import Dispatcher
+from foundation.clock import ManualClock
+from foundation.settings import Settings
+from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.app import create_app
 from ipaas.gateway.hooks import Hooks
 

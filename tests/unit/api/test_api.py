@@ -9,8 +9,8 @@ import httpx
 import pytest
 from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, ended, get, running
 
-from blocks.errors import StorageUnavailable
 from flows.history import MemoryStore, Status
+from foundation.errors import StorageUnavailable
 
 DECLARATION: dict[str, Any] = {"name": "orders", "triggers": [{"kind": "webhook", "path": "orders", "auth": "none"}]}
 

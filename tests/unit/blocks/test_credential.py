@@ -9,7 +9,6 @@ from blocks import (
     Credential,
     DiscordCredential,
     Keyring,
-    Masker,
     MemoryCredentials,
     OpenWeatherCredential,
     SlackCredential,
@@ -18,8 +17,8 @@ from blocks import (
     seal_document_data,
     use_keyring,
 )
-from blocks.errors import CredentialError
-from blocks.masking import MASK
+from foundation.errors import CredentialError
+from foundation.masking import MASK, Masker
 
 RING = Keyring.generate()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from blocks.duration import Seconds
+from foundation.duration import Seconds
 
 seconds = TypeAdapter(Seconds).validate_python
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from blocks.errors import ConfigurationError, CredentialError
 from blocks.keyring import Keyring, add_key, default_keyring, key_id_of, use_keyring
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError, CredentialError
+from foundation.settings import Settings
 
 RING = Keyring.generate()
 OLD, NEW = b"o" * 32, b"n" * 32

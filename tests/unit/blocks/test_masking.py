@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.masking import MASK, Masker, MaskingFilter
+from foundation.masking import MASK, Masker, MaskingFilter
 
 
 def masker(*secrets: str) -> Masker:

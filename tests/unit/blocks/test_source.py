@@ -6,8 +6,9 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 
-from blocks import Keyring, ManualClock, PrefectCredentials, SlackCredential, load_credential, save_credential
-from blocks.errors import CredentialError
+from blocks import Keyring, PrefectCredentials, SlackCredential, load_credential, save_credential
+from foundation.clock import ManualClock
+from foundation.errors import CredentialError
 
 RING = Keyring.generate()
 

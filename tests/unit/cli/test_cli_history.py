@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from flows.history import NewExecution, Status, StepExecution, Trigger, WorkflowVersion
-from flows.ids import new_id
+from foundation.ids import new_id
 from ipaas.cli.executions import EndedName, StatusName
 
 NOW = datetime.now(UTC)

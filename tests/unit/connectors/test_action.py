@@ -9,11 +9,11 @@ import pytest
 from prefect import Task
 
 from blocks.credential_types import SlackCredential
-from blocks.errors import ActionError
 from connectors import http, log, slack, transform
-from connectors.action import Action, Unrendered, action
-from connectors.call import current_call, current_runner
-from connectors.testing import acting, answers
+from connectors.kit.action import Action, Unrendered, action
+from connectors.kit.call import current_call, current_runner
+from connectors.kit.testing import acting, answers
+from foundation.errors import ActionError
 
 
 @action("acme.greet", credential=SlackCredential, tags=["acme"])

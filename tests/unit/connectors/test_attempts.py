@@ -9,12 +9,12 @@ import traceback
 import httpx
 import pytest
 
-from blocks.errors import ActionError, RemoteError, StepTimeout
 from connectors import http, log
-from connectors.attempts import run_attempts
-from connectors.call import Call, current_call
-from connectors.retry import RetryPolicy
-from connectors.testing import acting, answers
+from connectors.kit.attempts import run_attempts
+from connectors.kit.call import Call, current_call
+from connectors.kit.retry import RetryPolicy
+from connectors.kit.testing import acting, answers
+from foundation.errors import ActionError, RemoteError, StepTimeout
 
 
 async def attempts_of(body, *, policy=None, timeout=None, secret=None):

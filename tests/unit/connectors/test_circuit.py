@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from blocks.clock import ManualClock
-from blocks.errors import ActionError, CircuitOpen, ConnectionFailed, RemoteError, StepTimeout
-from connectors.circuit import Circuits
+from connectors.kit.circuit import Circuits
+from foundation.clock import ManualClock
+from foundation.errors import ActionError, CircuitOpen, ConnectionFailed, RemoteError, StepTimeout
 
 
 class Shop:

@@ -12,10 +12,10 @@ import pytest
 from conformance import HTTP_CASES, LOCAL_ACTIONS, HttpCase
 from prefect import Task
 
-from blocks.errors import ActionError, ConnectionFailed, IpaasError, RemoteError, StepTimeout
-from connectors.registry import BUILT_IN, get, registry
-from connectors.retry import RetryPolicy
-from connectors.testing import Handler, Stage, acting, answers
+from connectors.kit.registry import BUILT_IN, get, registry
+from connectors.kit.retry import RetryPolicy
+from connectors.kit.testing import Handler, Stage, acting, answers
+from foundation.errors import ActionError, ConnectionFailed, IpaasError, RemoteError, StepTimeout
 
 on_every_action = pytest.mark.parametrize("name", list(registry()))
 on_every_http_action = pytest.mark.parametrize("case", HTTP_CASES, ids=lambda case: case.action)

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from blocks.errors import ConfigurationError, NotFound
 from connectors import slack
-from connectors.action import action
-from connectors.registry import GROUP, connectors, get, load, names
+from connectors.kit.action import action
+from connectors.kit.registry import GROUP, connectors, get, load, names
+from foundation.errors import ConfigurationError, NotFound
 
 
 async def _order(*, sku: str) -> str:

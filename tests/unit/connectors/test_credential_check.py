@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from blocks.errors import RemoteError
-from connectors.credential_check import check_credential
-from connectors.testing import acting, answers
+from connectors.kit.credential_check import check_credential
+from connectors.kit.testing import acting, answers
+from foundation.errors import RemoteError
 
 WEATHER = {"name": "London", "weather": [{"description": "mist"}], "wind": {"speed": 1}}
 WEATHER["main"] = {"temp": 9, "feels_like": 8, "humidity": 80}

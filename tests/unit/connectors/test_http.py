@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from blocks.errors import ActionError, CredentialError, RemoteError
 from connectors import http
-from connectors.testing import acting, answers
+from connectors.kit.testing import acting, answers
+from foundation.errors import ActionError, CredentialError, RemoteError
 
 URL = "http://127.0.0.1:9/orders"
 

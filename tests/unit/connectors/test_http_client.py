@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from blocks.errors import ActionError, ConnectionFailed, RemoteError, StepTimeout
 from connectors import http
-from connectors.answer import retry_after_seconds
-from connectors.http_client import CONNECT_SECONDS, MAX_BODY_BYTES, READ_SECONDS, new_client
-from connectors.testing import acting, answers
+from connectors.kit.answer import retry_after_seconds
+from connectors.kit.http_client import CONNECT_SECONDS, MAX_BODY_BYTES, READ_SECONDS, new_client
+from connectors.kit.testing import acting, answers
+from foundation.errors import ActionError, ConnectionFailed, RemoteError, StepTimeout
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 API_KEY = {"key": {"key": "key-1234", "header": "X-Shop-Key"}}

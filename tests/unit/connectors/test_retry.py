@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.clock import ManualClock
-from blocks.errors import ActionError, CircuitOpen, ConnectionFailed, IpaasError, RemoteError, StepTimeout
-from connectors.retry import RetryPolicy, SafeRetries, retried
+from connectors.kit.retry import RetryPolicy, SafeRetries, retried
+from foundation.clock import ManualClock
+from foundation.errors import ActionError, CircuitOpen, ConnectionFailed, IpaasError, RemoteError, StepTimeout
 
 
 def remote(status: int, retry_after: float | None = None) -> RemoteError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from blocks.errors import ActionError, CredentialError, ExpressionError, RemoteError
 from connectors import discord, openweather, slack, transform
-from connectors.retry import RetryPolicy
-from connectors.testing import acting, answers
+from connectors.kit.retry import RetryPolicy
+from connectors.kit.testing import acting, answers
+from foundation.errors import ActionError, CredentialError, ExpressionError, RemoteError
 
 SLACK = {"team": {"token": "xoxb-1234"}}
 POSTED = httpx.Response(200, json={"ok": True, "ts": "1.2", "channel": "C1", "message": {}})

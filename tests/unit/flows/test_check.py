@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from blocks.errors import DefinitionError
-from connectors.action import Unrendered
-from flows.check import check_declaration, check_files, check_together, check_workflow, find_workflow_files
-from flows.definition import Declaration
-from flows.yaml_source import declare, load_workflow
+from connectors.kit.action import Unrendered
+from flows.language.check import check_declaration, check_files, check_together, check_workflow, find_workflow_files
+from flows.language.definition import Declaration
+from flows.language.yaml_source import declare, load_workflow
+from foundation.errors import DefinitionError
 
 
 @dataclass(frozen=True)
 class FakeAction:
-    """What `flows.check` asks of an action."""
+    """What `flows.language.check` asks of an action."""
 
     signature: inspect.Signature
     credential: tuple[type, ...] = ()

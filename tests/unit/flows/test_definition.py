@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.definition import (
+from flows.language.definition import (
     Concurrency,
     Declaration,
     Schedule,
@@ -14,7 +14,7 @@ from flows.definition import (
     triggers_as_data,
     triggers_from_data,
 )
-from flows.yaml_source import DefinitionErrors, declare
+from flows.language.yaml_source import DefinitionErrors, declare
 
 
 def a_workflow(**changes):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows import Event
-from flows.event import parameter_schema
+from flows.language.event import parameter_schema
 
 
 def test_an_event_of_nothing_has_an_id_and_a_time() -> None:

@@ -12,14 +12,14 @@ from prefect import State
 from prefect.exceptions import Abort
 from store_suite import HOUR
 
-from blocks.clock import ManualClock
-from blocks.errors import IpaasError, StorageUnavailable
 from connectors import http
 from flows import Event, workflow
-from flows.compiler import WorkflowFlow
-from flows.execution import cancellation, idempotency_key
+from flows.engine.execution import cancellation, idempotency_key
+from flows.engine.runtime import LEASE
 from flows.history import Execution, MemoryStore, Status, StepExecution, Trigger
-from flows.runtime import LEASE
+from flows.on_prefect.flow import WorkflowFlow
+from foundation.clock import ManualClock
+from foundation.errors import IpaasError, StorageUnavailable
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.errors import ExpressionError
 from flows.expressions import compile_condition, compile_expression, compile_value, render_template
+from foundation.errors import ExpressionError
 
 BODY = {
     "user": {"email": "ann@example.com", "name": "Ann"},

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.errors import ExpressionError
 from flows.expressions import MAX_SOURCE, MAX_TEXT, compile_expression, compile_value, render_template, values
 from flows.expressions.filters import FILTERS
 from flows.expressions.methods import METHOD_NAMES
 from flows.expressions.predicates import TESTS
+from foundation.errors import ExpressionError
 
 SCOPE = {
     "event": {"body": {"a": "text", "list": [1, 2, 3], "big": "x" * 1000, "__class__": "data"}},

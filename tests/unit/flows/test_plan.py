@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from flows.definition import Workflow
-from flows.plan import compile_answer, compile_dedupe, compile_workflow
-from flows.yaml_source import DefinitionErrors, declare
+from flows.language.definition import Workflow
+from flows.language.plan import compile_answer, compile_dedupe, compile_workflow
+from flows.language.yaml_source import DefinitionErrors, declare
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prefect import Flow
 
-from blocks.errors import DefinitionError
 from flows import Event, schedule, webhook, workflow
-from flows.compiler import WorkflowFlow, compile_version
-from flows.definition import Schedule, Webhook
-from flows.python_source import load_python_file
+from flows.language.definition import Schedule, Webhook
+from flows.on_prefect.flow import WorkflowFlow, compile_version
+from flows.on_prefect.python_source import load_python_file
+from foundation.errors import DefinitionError
 
 HEAD = "from flows import Event, webhook, workflow\n"
 ORDERS = """

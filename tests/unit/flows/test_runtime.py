@@ -11,15 +11,15 @@ from prefect import State
 from prefect.exceptions import Abort
 from store_suite import HOUR, T0, a_version, begun, get
 
-from blocks.clock import ManualClock
-from blocks.errors import TooLarge
 from connectors import log
-from connectors.testing import acting
-from flows.event import Event
-from flows.execution import run_execution
+from connectors.kit.testing import acting
+from flows.engine.execution import run_execution
+from flows.engine.runtime import Runtime, use_runtime
+from flows.engine.step import RecordedSteps
 from flows.history import Execution, Limits, MemoryStore, Status
-from flows.runtime import Runtime, use_runtime
-from flows.steps import RecordedSteps
+from flows.language.event import Event
+from foundation.clock import ManualClock
+from foundation.errors import TooLarge
 
 
 @pytest.fixture

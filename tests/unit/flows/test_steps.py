@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 from executing import URL, Bench, bench, in_yaml, post, steps
 
-from blocks.errors import (
+from connectors import http, log
+from flows import Event, workflow
+from flows.engine.step import earlier_failure, error_document
+from flows.history import Execution, Status
+from flows.on_prefect.flow import WorkflowFlow
+from foundation.errors import (
     ActionError,
     CircuitOpen,
     ConnectionFailed,
@@ -19,11 +24,6 @@ from blocks.errors import (
     StepTimeout,
     TooLarge,
 )
-from connectors import http, log
-from flows import Event, workflow
-from flows.compiler import WorkflowFlow
-from flows.history import Execution, Status
-from flows.steps import earlier_failure, error_document
 
 
 @pytest.fixture

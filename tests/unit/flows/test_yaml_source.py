@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.errors import DefinitionError
-from flows.yaml_source import DefinitionErrors, load_workflow
-from flows.yaml_text import MAX_BYTES, read_yaml
+from flows.language.yaml_source import DefinitionErrors, load_workflow
+from flows.language.yaml_text import MAX_BYTES, read_yaml
+from foundation.errors import DefinitionError
 
 CONTRACT = """\
 name: order-confirmed

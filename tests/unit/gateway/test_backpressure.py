@@ -7,8 +7,8 @@ import logging
 import pytest
 from gateway_under_test import ORDERS, gateway
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
 from ipaas.gateway.rates import Rates
 from ipaas.logs import Seldom
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from ruamel.yaml import YAML
 
 from ipaas.gateway.metrics import Metrics
-from ipaas.worker_metrics import WorkerMetrics
+from ipaas.worker.metrics import WorkerMetrics
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations"
 DASHBOARD = json.loads((OPERATIONS / "grafana-dashboard.json").read_text())

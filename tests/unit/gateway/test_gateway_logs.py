@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway_under_test import ORDERS, gateway
 
-from blocks.log_fields import log_fields
-from blocks.masking import Masker
+from foundation.log_fields import log_fields
+from foundation.masking import Masker
 from ipaas.logs import log_handler
 
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from gateway_under_test import ORDERS, Gateway, gateway
 
-from blocks.errors import StorageUnavailable
 from connectors.webhooks import build_scheme, sign
 from flows.history import MemoryStore
+from foundation.errors import StorageUnavailable
 from ipaas.gateway import payload
 
 SIGNED = ORDERS.replace("auth: none", "auth: {scheme: stripe, credential: shop}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway_under_test import ORDERS, Gateway, gateway
 
-from blocks.errors import StorageUnavailable
 from flows.history import MemoryStore, Status
+from foundation.errors import StorageUnavailable
 
 OTHERS = ORDERS.replace("name: orders", "name: others")
 

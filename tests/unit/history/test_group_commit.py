@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from blocks.errors import StorageUnavailable
 from flows.history.group_commit import GroupCommit
+from foundation.errors import StorageUnavailable
 
 
 class Database:

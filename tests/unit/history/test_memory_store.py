@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from store_suite import StoreSuite
 
-from blocks.clock import ManualClock
 from flows.history import MemoryStore
+from foundation.clock import ManualClock
 
 
 class TestMemoryStore(StoreSuite):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 import flows.history
-from blocks.errors import ConfigurationError
 from flows.history import SqlStore, open_store
 from flows.history.database import database_url
+from foundation.errors import ConfigurationError
 
 
 def test_the_public_names_are_sorted_and_exist() -> None:

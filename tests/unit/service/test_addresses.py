@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-from blocks.errors import ConfigurationError
-from blocks.settings import Settings
-from ipaas.environment import Addresses, client_environment, server_environment, use_running_platform
+from foundation.errors import ConfigurationError
+from foundation.settings import Settings
+from ipaas.platform.environment import Addresses, client_environment, server_environment, use_running_platform
 
 THERE = Addresses(gateway="http://127.0.0.1:1", prefect_api="http://127.0.0.1:2/api", prefect_ui="http://127.0.0.1:2")
 

@@ -18,10 +18,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from store_suite import T0, accepted, get
 
-from blocks.clock import ManualClock
 from flows.history import Execution, MemoryStore
-from ipaas import dispatcher
-from ipaas.dispatcher import CLAIM, SHOWN_BYTES, SHOWN_DEPTH, Dispatcher, hidden_event, shown_event
+from foundation.clock import ManualClock
+from ipaas.admission import dispatcher
+from ipaas.admission.dispatcher import CLAIM, SHOWN_BYTES, SHOWN_DEPTH, Dispatcher, hidden_event, shown_event
 
 FLOW = in_yaml(steps(post("/a")), name="orders")
 
@@ -249,7 +249,7 @@ async def test_it_goes_on_when_prefect_is_back(
     execution_id = await accepted(store)
     running = asyncio.create_task(handing_over.run())
 
-    with caplog.at_level(logging.WARNING, "ipaas.dispatcher"):
+    with caplog.at_level(logging.WARNING, "ipaas.admission.dispatcher"):
         async with asyncio.timeout(10):
             while caplog.text.count("trying again in 0.004 s") < 2:
                 await asyncio.sleep(0.001)

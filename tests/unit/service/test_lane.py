@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from ipaas.lane import ASK_AGAIN_SECONDS, Lane
+from ipaas.worker.lane import ASK_AGAIN_SECONDS, Lane
 
 
 class Elapsed:

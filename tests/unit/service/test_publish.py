@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blocks.errors import DefinitionError
-from flows.definition import Declaration
-from flows.yaml_source import DefinitionErrors
+from flows.language.definition import Declaration
+from flows.language.yaml_source import DefinitionErrors
+from foundation.errors import DefinitionError
 from ipaas.publish import CATALOG, check, compile_files, load, publish_entrypoint
 
 YAML = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n"

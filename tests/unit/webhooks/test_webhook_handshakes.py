@@ -7,8 +7,8 @@ import pytest
 from nacl.signing import SigningKey
 from senders import NOW, delivery
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks import Delivery, build_scheme, handshake_methods, sign, verify
+from foundation.errors import VerificationFailed
 
 SLACK, DISCORD = build_scheme("slack"), build_scheme("discord")
 META = build_scheme("meta", {"verify_token": "meta-asks"})

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 from senders import NOW, PUBLIC_URL, SENDERS, Sender, delivery, digest
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks import Delivery, Scheme, build_scheme, sign, verify
+from foundation.errors import VerificationFailed
 
 SCHEMES = [(sender, build_scheme(sender.name, sender.options)) for sender in SENDERS]
 SIGNING = [(s, scheme) for s, scheme in SCHEMES if not s.token and s.tampering_shows and s.body]

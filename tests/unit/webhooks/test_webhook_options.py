@@ -3,8 +3,8 @@
 import pytest
 
 from blocks import ApiKey, BasicAuth, BearerToken, Keyring, SlackCredential, WebhookSecret
-from blocks.errors import CredentialError, DefinitionError
 from connectors.webhooks import PRESETS, accepted_secrets, build_scheme, credential_types, scheme_names
+from foundation.errors import CredentialError, DefinitionError
 
 CUSTOM = {
     "signature": "header:X-Acme-Signature",

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 from senders import NOW, PUBLIC_URL, SENDERS, Sender, delivery
 
-from blocks.errors import VerificationFailed
 from connectors.webhooks import Delivery, Scheme, Verified, build_scheme, scheme_names, secret_headers, verify
+from foundation.errors import VerificationFailed
 
 every_sender = pytest.mark.parametrize("sender", SENDERS, ids=lambda s: f"{s.name}-{s.send.__name__}")
 timed_senders = pytest.mark.parametrize("sender", [s for s in SENDERS if s.window], ids=lambda s: s.name)

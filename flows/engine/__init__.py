@@ -1,0 +1,1 @@
+"""Walks a workflow for one event. Knows nothing of Prefect."""

@@ -1,0 +1,93 @@
+"""Records from rows and rows from records, alike for every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.history.models import from_document, to_document
+from flows.history.records import Execution, Json, Limits, Status, StepExecution, Trigger, Workflow, WorkflowVersion
+from foundation.errors import TooLarge
+
+Row = dict[str, Any]
+
+_DOCUMENTS = ("output", "error", "cancel_requested")
+_EXECUTION = tuple(name for name in Execution.__dataclass_fields__ if name not in ("event", "steps"))
+_STEP = tuple(StepExecution.__dataclass_fields__)
+_VERSION = tuple(WorkflowVersion.__dataclass_fields__)
+
+
+def execution_of(row: Mapping[Any, Any], *, event: Json = None, steps: Iterable[StepExecution] = ()) -> Execution:
+    """The record of a row, whose `output` may be left out."""
+    values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
+    values |= {name: from_document(values[name]) for name in _DOCUMENTS}
+    values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
+    return Execution(**values, event=event, steps=in_order_of_start(steps))
+
+
+def step_of(row: Mapping[Any, Any]) -> StepExecution:
+    values = {name: row[name] for name in _STEP}
+    values |= {"output": from_document(values["output"]), "error": from_document(values["error"])}
+    return StepExecution(**values | {"status": Status(values["status"])})
+
+
+def version_of(row: Mapping[Any, Any]) -> WorkflowVersion:
+    values = {name: row[name] for name in _VERSION}
+    values |= {"tags": tuple(from_document(values["tags"])), "declaration": from_document(values["declaration"])}
+    return WorkflowVersion(**values)
+
+
+def workflow_of(row: Mapping[Any, Any]) -> Workflow:
+    return Workflow(
+        name=row["name"],
+        active=row["active"],
+        current=version_of(row),
+        deployment_id=row["deployment_id"],
+        updated_at=row["updated_at"],
+    )
+
+
+def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ...]:
+    """Steps, given in the order of their first save; one that never started stays behind the one it was saved after."""
+    latest = datetime.min.replace(tzinfo=UTC)
+    timed: list[tuple[datetime, StepExecution]] = []
+    for step in steps:
+        latest = step.started_at or step.finished_at or latest
+        timed.append((latest, step))
+    return tuple(step for _, step in sorted(timed, key=lambda pair: pair[0]))
+
+
+def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Callable[[str | None], str | None]) -> Row:
+    """The row of a step. `place` says what stands in it for the output. Raises TooLarge when the output is."""
+    return {
+        "execution_id": execution_id,
+        "step_id": step.step_id,
+        "action": step.action,
+        "status": step.status.value,
+        "attempts": step.attempts,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "output": place(output_document(step.output, limits)),
+        "error": document_or_none(step.error),
+    }
+
+
+def output_document(output: Json, limits: Limits) -> str | None:
+    """Raises TooLarge."""
+    document = document_or_none(output)
+    if document is not None and len(document) > limits.output_bytes:
+        raise TooLarge(
+            f"the output is {len(document)} bytes of JSON, more than the {limits.output_bytes} that are kept"
+            " (IPAAS_MAX_OUTPUT_BYTES): return less of it"
+        )
+    return document
+
+
+def document_or_none(value: Json) -> str | None:
+    return None if value is None else to_document(value)
+
+
+def end_of_open_steps(status: Status) -> Status:
+    """How steps end that were still running when their execution ended."""
+    return status if status in (Status.FAILED, Status.TIMED_OUT) else Status.CANCELLED

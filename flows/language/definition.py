@@ -1,0 +1,382 @@
+"""What a workflow says, typed. YAML files and Python's `@workflow(…)` are read by the same models.
+
+`Declaration` is what both have: name, triggers, limits, answer. `Workflow` adds the steps of a YAML file. What a model
+can check alone is checked here; what needs to know actions, schemes or other files is checked in `check`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from foundation.duration import Seconds
+
+Json = Any
+Path: TypeAlias = tuple[str | int, ...]
+"""Where something is in a workflow: `("steps", 0, "retry", "delay")`."""
+
+NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+STEP_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+LONGEST_NAME: Final = 64
+METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
+LATER_STEPS: Final = ("for_each", "switch", "cases", "default", "try", "catch", "call", "steps", "concurrency")
+"""Keys of steps that this version does not know yet."""
+LATER: Final = {"on_failure", "poll"}
+"""Further keys that this version does not know yet."""
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
+        raise ValueError(
+            f"{value!r} is not a name: lowercase letters and digits, with single dashes between, at most {LONGEST_NAME}"
+        )
+    return value
+
+
+def _step_id(value: str) -> str:
+    if not STEP_ID.fullmatch(value) or len(value) > LONGEST_NAME:
+        raise ValueError(
+            f"{value!r} is not a step id: a letter, then letters, digits, dashes and underscores, "
+            f"at most {LONGEST_NAME}"
+        )
+    return value
+
+
+def _hook_path(value: str) -> str:
+    if not _HOOK_PATH.fullmatch(value) or len(value) > 200:
+        raise ValueError(f"{value!r} is not a hook path: letters, digits, - _ . ~ and single slashes between, like a/b")
+    return value
+
+
+_SECONDS: Final[TypeAdapter[float]] = TypeAdapter(Seconds)
+LONGEST_SECONDS: Final = 366 * 86_400
+"""What is longer is a mistake, and no timer takes every number."""
+
+
+def _duration(value: Any) -> float:
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    try:
+        seconds = _SECONDS.validate_python(None if isinstance(value, bool) else value)
+    except ValidationError:
+        raise ValueError(f"expected a duration like 30s or 5m, got {value!r}") from None
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"a duration is at most 366d, got {value!r}")
+    return seconds
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0")
+    return seconds
+
+
+def _retry_on(value: Any) -> Any:
+    is_status = isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
+    if not is_status and value not in ("4xx", "5xx", "timeout", "connection"):
+        raise ValueError(f"expected a status like 429, or 4xx, 5xx, timeout or connection, got {value!r}")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+"""Seconds."""
+Timeout = Annotated[Duration, AfterValidator(_positive)]
+Name = Annotated[str, AfterValidator(_name)]
+StepId = Annotated[str, AfterValidator(_step_id)]
+RetryOn = Annotated[Any, BeforeValidator(_retry_on)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class AuthSpec(Model):
+    """How a webhook's deliveries are verified. `options` are the scheme's own."""
+
+    scheme: str
+    credential: Name
+    options: Mapping[str, Json] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        own = {key: data[key] for key in ("scheme", "credential") if key in data}
+        return own | {"options": {key: value for key, value in data.items() if key not in own}}
+
+    @model_serializer
+    def _flat(self) -> dict[str, Json]:
+        return {"scheme": self.scheme, "credential": self.credential, **self.options}
+
+
+def _auth(value: Any) -> Any:
+    if value == "none":
+        return None
+    if not isinstance(value, (Mapping, AuthSpec)):
+        raise ValueError("expected {scheme: …, credential: …}, or the word none to take anything from anyone")
+    return value
+
+
+class Webhook(Model):
+    """`POST /hooks/{path}` starts an execution.
+
+    Attributes:
+        path: None only until it is part of a declaration; then the workflow's name by default.
+        auth: None when the author wrote `none`: every delivery is taken.
+        dedupe: a text with expressions over `event`; None: the scheme's own delivery id.
+    """
+
+    path: Annotated[str, AfterValidator(_hook_path)] | None = None
+    methods: tuple[Literal["POST", "PUT", "PATCH", "GET", "DELETE"], ...] = Field(default=("POST",), min_length=1)
+    auth: Annotated[AuthSpec | None, BeforeValidator(_auth)]
+    dedupe: str | None = None
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return [item.upper() if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        auth = "none" if self.auth is None else self.auth.model_dump()
+        data = {"path": self.path, "methods": list(self.methods), "auth": auth, "dedupe": self.dedupe}
+        return {"webhook": {key: value for key, value in data.items() if value is not None}}
+
+
+class Schedule(Model):
+    """Starts an execution at times: a `cron` line in a `timezone`, or `every` so many seconds."""
+
+    cron: str | None = None
+    timezone: str | None = None
+    every: Timeout | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Schedule:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("expected cron or every, and one of them only")
+        if self.timezone is not None and self.cron is None:
+            raise ValueError("timezone belongs to cron; every counts seconds")
+        if self.every is not None and self.every < 1:
+            raise ValueError("every: at least 1s")
+        return self
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        data = {"cron": self.cron, "timezone": self.timezone, "every": self.every}
+        return {"schedule": {key: value for key, value in data.items() if value is not None}}
+
+
+def _kind_of(value: Any) -> str | None:
+    if isinstance(value, (Webhook, Schedule)):
+        return type(value).__name__.lower()
+    return next((kind for kind in ("webhook", "schedule") if isinstance(value, Mapping) and kind in value), None)
+
+
+def _inside(kind: str) -> BeforeValidator:
+    def unwrap(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if len(value) > 1:
+            raise ValueError("one trigger an item: start each with its own dash")
+        return {} if value[kind] is None else value[kind]
+
+    return BeforeValidator(unwrap)
+
+
+Trigger = Annotated[
+    Annotated[Webhook, _inside("webhook"), Tag("webhook")] | Annotated[Schedule, _inside("schedule"), Tag("schedule")],
+    Discriminator(_kind_of),
+]
+
+
+class Concurrency(Model):
+    """How many executions run at once, and what happens to the next one: it waits, or is cancelled."""
+
+    limit: StrictInt = Field(default=10, ge=1, le=10_000)
+    overflow: Literal["wait", "cancel"] = "wait"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"limit": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Respond(Model):
+    """What the sender of a webhook gets. All but `when` belongs to `finished`.
+
+    Attributes:
+        timeout: seconds that the sender's connection is held; then it gets a 202.
+        status: a number, or a text with an expression.
+        body: any JSON with expressions; beyond a step's scope it has `output`, the workflow's.
+        on_disconnect: what becomes of the execution when the sender hangs up.
+    """
+
+    when: Literal["accepted", "finished"] = "accepted"
+    timeout: Timeout = 25.0
+    status: Annotated[int | str, BeforeValidator(lambda value: _status(value))] = 200
+    body: Json = "{{ output }}"
+    headers: Mapping[str, Json] = {}
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+
+    @model_validator(mode="after")
+    def _only_when_finished(self) -> Respond:
+        changed = self.model_dump(exclude_defaults=True)
+        if self.when == "accepted" and changed:
+            raise ValueError(f"{', '.join(changed)} needs when: finished; an accepted event is answered with a 202")
+        return self
+
+
+def _status(value: Any) -> int | str:
+    if isinstance(value, str) and "{{" in value:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 200 <= value <= 599:
+        raise ValueError(f"expected a status from 200 to 599, got {value!r}")
+    return value
+
+
+class Retry(Model):
+    """How a failed step is tried again. `on` empty: whatever failure may pass by itself."""
+
+    attempts: StrictInt = Field(default=3, ge=1, le=100)
+    delay: Duration = 1.0
+    backoff: Literal["exponential", "constant", "linear"] = "exponential"
+    max_delay: Duration = 30.0
+    on: tuple[RetryOn, ...] = ()
+
+
+class Step(Model):
+    """One step: an action with its arguments.
+
+    Attributes:
+        with_: the arguments, with expressions in them.
+        if_: a bare expression; the step is skipped when it is false.
+        timeout: seconds, of each attempt.
+        needs: the steps it waits for; None: the one before it.
+    """
+
+    id: StepId
+    uses: str
+    with_: Mapping[str, Json] = Field(default={}, alias="with")
+    credential: Name | None = None
+    if_: str | bool | None = Field(default=None, alias="if")
+    retry: Retry | None = None
+    timeout: Timeout | None = None
+    on_error: Literal["fail", "continue"] = "fail"
+    needs: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, data: Any) -> Any:
+        later = [key for key in LATER_STEPS if isinstance(data, Mapping) and key in data]
+        if later:
+            raise ValueError(f"{', '.join(later)}: this version does not know it yet; a step uses an action (uses: …)")
+        return data
+
+    @field_validator("if_", mode="before")
+    @classmethod
+    def _text_or_truth(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, (str, bool)):
+            raise ValueError(f"expected an expression, got {value!r}")
+        return value
+
+
+class Declaration(Model):
+    """What a workflow says of itself beyond its steps, in YAML and in Python."""
+
+    name: Name
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    concurrency: Concurrency = Concurrency()
+    timeout: Timeout = 300.0
+    input: Mapping[str, Json] | None = None
+    respond: Respond = Respond()
+
+    _file: str | None = PrivateAttr(default=None)
+    _lines: Mapping[Path, int] = PrivateAttr(default_factory=dict)
+
+    @field_validator("triggers", mode="after")
+    @classmethod
+    def _default_paths(cls, triggers: tuple[Trigger, ...], info: ValidationInfo) -> tuple[Trigger, ...]:
+        if "name" not in info.data:
+            return triggers
+        default = {"path": info.data["name"]}
+        return tuple(
+            trigger.model_copy(update=default) if isinstance(trigger, Webhook) and trigger.path is None else trigger
+            for trigger in triggers
+        )
+
+    @property
+    def file(self) -> str | None:
+        """The file it was read from, as its author named it."""
+        return self._file
+
+    def line(self, *path: str | int) -> int | None:
+        """The line of what is at this path, or of the nearest thing around it; None when it has no file."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path)
+
+
+class Workflow(Declaration):
+    """A workflow made of steps."""
+
+    vars: Mapping[str, Json] = {}
+    steps: tuple[Step, ...] = Field(min_length=1)
+    output: Json = None
+
+
+D = TypeVar("D", bound=Declaration)
+
+
+def located(declaration: D, file: str | None, lines: Mapping[Path, int]) -> D:
+    """The same declaration, which knows where its parts were written."""
+    copy = declaration.model_copy()
+    copy._file, copy._lines = file, dict(lines)
+    return copy
+
+
+_TRIGGERS: Final[TypeAdapter[tuple[Trigger, ...]]] = TypeAdapter(tuple[Trigger, ...])
+
+
+def triggers_as_data(triggers: Sequence[Webhook | Schedule]) -> list[Json]:
+    """The triggers as plain JSON, every default written out."""
+    return _TRIGGERS.dump_python(tuple(triggers), mode="json")  # type: ignore[no-any-return]
+
+
+def triggers_from_data(data: Json) -> tuple[Webhook | Schedule, ...]:
+    """What `triggers_as_data` made of them.
+
+    Raises:
+        pydantic.ValidationError: it is something else.
+    """
+    return _TRIGGERS.validate_python(data)
+
+
+def content_hash(content: str | Json) -> str:
+    """The version of a workflow: the first 12 hex digits of the SHA-256 of its text, or of its data as sorted JSON."""
+    text = content if isinstance(content, str) else json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,206 @@
+"""A workflow's YAML, or Python's arguments, into a definition; every fault with its line and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from flows.language.definition import (
+    LATER,
+    Concurrency,
+    Declaration,
+    Json,
+    Path,
+    Respond,
+    Retry,
+    Schedule,
+    Step,
+    Webhook,
+    Workflow,
+    located,
+)
+from flows.language.yaml_text import MAX_BYTES, read_yaml
+from foundation.errors import DefinitionError
+
+D = TypeVar("D", bound=Declaration)
+
+_MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
+    ("steps",): Step,
+    ("steps", "retry"): Retry,
+    ("triggers", "webhook"): Webhook,
+    ("triggers", "schedule"): Schedule,
+    ("concurrency",): Concurrency,
+    ("respond",): Respond,
+}
+"""The model of what stands at a path, indexes left out: for the keys that are allowed there."""
+
+_WANTED: Final = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+_MISSING: Final = {
+    "auth": "say who may send, auth: {scheme: …, credential: …}, or auth: none to take anything from anyone",
+    "uses": "the action it runs, like uses: http.request",
+}
+
+
+class DefinitionErrors(DefinitionError):
+    """All the faults that were found at once. `str()` has one a line."""
+
+    def __init__(self, errors: Sequence[DefinitionError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in errors))
+        first = self.errors[0]
+        self.message, self.file, self.line = first.message, first.file, first.line
+
+
+class Faults:
+    """What is wrong with a declaration, each fault with its file and line."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self.found: list[DefinitionError] = []
+
+    def add(self, path: Path, message: str) -> None:
+        """Notes a fault of what stands at `path`."""
+        line = self._declaration.line(*path)
+        self.found.append(DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line))
+
+
+def load_workflow(source: pathlib.Path | str, file: str | None = None) -> Workflow:
+    """Reads a workflow.
+
+    Args:
+        source: the file's path, or its text.
+        file: its name in messages; for a path, the path itself by default.
+
+    Raises:
+        DefinitionErrors: everything that is wrong with it, each fault with its line.
+    """
+    name = file if file is not None or isinstance(source, str) else str(source)
+    try:
+        root = read_yaml(source if isinstance(source, str) else _text_of(source, name), name)
+        if not isinstance(root.value, dict):
+            raise DefinitionError("a workflow is a mapping that starts with name: …", file=name, line=root.line)
+    except DefinitionError as error:
+        raise DefinitionErrors([error]) from None
+    return declare(Workflow, root.data(), file=name, lines=dict(root.lines()))
+
+
+def declare(model: type[D], data: Json, *, file: str | None = None, lines: Mapping[Path, int] | None = None) -> D:
+    """A declaration from plain data: a YAML file's, or the arguments of Python's `@workflow(…)`.
+
+    Raises:
+        DefinitionErrors: everything that is wrong with it.
+    """
+    known = lines or {}
+    try:
+        return located(model.model_validate(data), file, known)
+    except ValidationError as invalid:
+        faults = [_fault(fault, model) for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+    raise DefinitionErrors(
+        [
+            DefinitionError(message, file=file, line=_line(known, path))
+            for path, message in sorted(faults, key=lambda fault: _line(known, fault[0]) or 0)
+        ]
+    )
+
+
+def _text_of(path: pathlib.Path, name: str | None) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DefinitionError(f"the file is larger than {MAX_BYTES} bytes", file=name)
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DefinitionError(f"can't be read: {error.strerror}", file=name) from None
+    except UnicodeDecodeError:
+        raise DefinitionError("the file is not UTF-8", file=name) from None
+
+
+def _line(lines: Mapping[Path, int], path: Path) -> int | None:
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path)
+
+
+def _is_follow_up(fault: Any) -> bool:
+    """A list that is only too short because its faulty items don't count."""
+    return bool(fault["type"] == "too_short" and fault["input"])
+
+
+def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
+    """Where the fault is and what to tell the author."""
+    path: Path = fault["loc"]
+    kind, given, context = fault["type"], fault["input"], fault.get("ctx", {})
+    where, key = written(path), path[-1] if path else ""
+    if kind == "extra_forbidden":
+        return path, _unknown_key(path, model)
+    if kind == "missing":
+        wanted = f": {_MISSING[str(key)]}" if key in _MISSING else ""
+        return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        trigger = next(iter(given), None) if isinstance(given, Mapping) else given
+        later = f"; this version does not know {trigger} yet" if trigger in LATER else ""
+        return path, f"{where}: expected webhook or schedule, got {_shown(trigger)}{later}"
+    if kind == "value_error":
+        return path, f"{_prefix(path)}{context['error']}"
+    if kind in _WANTED:
+        return path, f"{where}: expected {_WANTED[kind]}, got {_shown(given)}"
+    if kind == "literal_error":
+        return path, f"{where}: expected {context['expected']}, got {_shown(given)}"
+    if kind == "greater_than_equal":
+        return path, f"{where}: must be at least {context['ge']}, got {_shown(given)}"
+    if kind == "less_than_equal":
+        return path, f"{where}: must be at most {context['le']}, got {_shown(given)}"
+    if kind == "too_short":
+        return path, f"{where}: must not be empty"
+    return path, f"{where}: {fault['msg']}"
+
+
+def _unknown_key(path: Path, model: type[Declaration]) -> str:
+    *parents, key = path
+    at = tuple(part for part in parents if isinstance(part, str))
+    known = _keys(_MODELS.get(at, model))
+    if key in LATER:
+        return f"{_prefix(tuple(parents))}unknown key {key!r}: this version does not know it yet"
+    near = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"{_prefix(tuple(parents))}unknown key {key!r}; {hint}"
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _prefix(path: Path) -> str:
+    return f"{written(path)}: " if path else ""
+
+
+def written(path: Path) -> str:
+    """`steps[0].retry.delay`"""
+    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return written.removeprefix(".")
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"

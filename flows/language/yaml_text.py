@@ -1,0 +1,220 @@
+"""YAML 1.2 text into plain JSON data, with the line of every key and item.
+
+Stricter than YAML where it protects authors: only `true` and `false` are booleans, dates are strings, a key stands
+once, tags are refused, and a file is one document of bounded size. Anchors, aliases and `<<` work; how much they unfold
+to is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from foundation.errors import DefinitionError
+
+Json = Any
+Path = tuple[str | int, ...]
+
+MAX_BYTES: Final = 1_048_576
+MAX_NODES: Final = 50_000
+"""Keys, items and values of a file, with every alias unfolded."""
+MAX_DEPTH: Final = 50
+
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
+_STRING_TAG: Final = "tag:yaml.org,2002:str"
+
+
+@dataclass(eq=False)
+class Node:
+    """A value, its line (for a mapping's value: its key's), and how many values are in it, itself included."""
+
+    value: str | int | float | bool | list[Node] | dict[str, Node] | None
+    line: int
+    size: int = 1
+
+    def data(self) -> Json:
+        if isinstance(self.value, dict):
+            return {key: node.data() for key, node in self.value.items()}
+        return [node.data() for node in self.value] if isinstance(self.value, list) else self.value
+
+    def lines(self, path: Path = ()) -> Iterator[tuple[Path, int]]:
+        yield path, self.line
+        parts = self.value.items() if isinstance(self.value, dict) else ()
+        items = enumerate(self.value) if isinstance(self.value, list) else ()
+        for key, node in (*parts, *items):
+            yield from node.lines((*path, key))
+
+
+@dataclass(eq=False)
+class _Open:
+    """A mapping or list that is being read."""
+
+    node: Node
+    anchor: str | None
+    key: str | None = None
+    key_line: int = 0
+    merged: list[Node] = field(default_factory=list)
+
+
+def read_yaml(text: str, file: str | None = None) -> Node:
+    """The file's one document.
+
+    Raises:
+        DefinitionError: with the line; it is not YAML, or not within the bounds above.
+    """
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise DefinitionError(f"the file is larger than {MAX_BYTES} bytes", file=file)
+    return _Reader(file).read(text)
+
+
+class _Reader:
+    def __init__(self, file: str | None) -> None:
+        self._file = file
+        self._root: Node | None = None
+        self._open: list[_Open] = []
+        self._anchors: dict[str, Node | None] = {}
+
+    def read(self, text: str) -> Node:
+        try:
+            for event in YAML(typ="safe", pure=True).parse(text):
+                self._take(event, event.start_mark.line + 1)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self._fail(f"not YAML: {error.problem or error.context}", mark.line + 1 if mark else 1)
+        except YAMLError as error:  # a character that YAML does not allow; this error counts characters, not lines
+            self._fail("not YAML: a control character", text.count("\n", 0, getattr(error, "position", 0)) + 1)
+        except (ValueError, RecursionError):
+            self._fail("not YAML", 1)
+        if self._root is None:
+            self._fail("the file is empty", 1)
+        return self._root
+
+    def _take(self, event: Any, line: int) -> None:
+        match event:
+            case DocumentStartEvent() if self._root is not None:
+                self._fail("a file holds one document; found a second one", line)
+            case ScalarEvent():
+                self._scalar(event, line)
+            case MappingStartEvent() | SequenceStartEvent():
+                self._begin(event, line)
+            case MappingEndEvent() | SequenceEndEvent():
+                self._end()
+            case AliasEvent():
+                self._alias(event.anchor, line)
+
+    def _scalar(self, event: Any, line: int) -> None:
+        tag = None if event.ctag is None else str(event.ctag)
+        if tag not in (None, "!", _STRING_TAG):
+            self._fail(f"the tag {tag} is not supported", line)
+        if any("\ud800" <= character <= "\udfff" for character in event.value):
+            self._fail("half a surrogate pair is no character", line)
+        top = self._open[-1] if self._open else None
+        if top and isinstance(top.node.value, dict) and top.key is None:
+            if event.value in top.node.value:
+                first = top.node.value[event.value].line
+                self._fail(f"the key {event.value!r} stands twice; first in line {first}", line)
+            top.key, top.key_line = event.value, line
+            if event.anchor:
+                self._anchors[event.anchor] = Node(event.value, line)
+            return
+        value = self._plain(event.value, line) if tag is None and event.implicit[0] else event.value
+        self._add(Node(value, line), event.anchor)
+
+    def _plain(self, written: str, line: int) -> str | int | float | bool | None:
+        """What an unquoted scalar means: YAML 1.2's core schema (10.3.2), with booleans in lower case only."""
+        if written in ("", "~", "null", "Null", "NULL"):
+            return None
+        if written in ("true", "false"):
+            return written == "true"
+        if _INTEGER.fullmatch(written):
+            number = int(written, 0) if written[:2] in ("0o", "0x") else int(written) if len(written) < 40 else 2**99
+            if not -(2**63) <= number < 2**64:
+                self._fail("an integer of more than 64 bits; write it in quotes", line)
+            return number
+        if _NOT_FINITE.fullmatch(written) or (_FLOAT.fullmatch(written) and not math.isfinite(float(written))):
+            self._fail(f"{written} is no number in JSON; write it in quotes", line)
+        return float(written) if _FLOAT.fullmatch(written) else written
+
+    def _begin(self, event: Any, line: int) -> None:
+        if event.ctag is not None:
+            self._fail(f"the tag {event.ctag} is not supported", line)
+        if len(self._open) >= MAX_DEPTH:
+            self._fail(f"nested deeper than {MAX_DEPTH} levels", line)
+        self._refuse_as_key(line)
+        if event.anchor:
+            self._anchors[event.anchor] = None  # known, but not to be used inside itself
+        value: list[Node] | dict[str, Node] = {} if isinstance(event, MappingStartEvent) else []
+        self._open.append(_Open(Node(value, line), event.anchor))
+
+    def _end(self) -> None:
+        done = self._open.pop()
+        if isinstance(done.node.value, dict):
+            for merged in done.merged:
+                assert isinstance(merged.value, dict)  # noqa: S101 - `_merge` took mappings only
+                for key, node in merged.value.items():
+                    if done.node.value.setdefault(key, node) is node:
+                        done.node.size += node.size
+        self._check_size(done.node)
+        self._add(done.node, done.anchor)
+
+    def _alias(self, name: str, line: int) -> None:
+        if name not in self._anchors:
+            self._fail(f"the alias *{name} has no anchor &{name} before it", line)
+        node = self._anchors[name]
+        if node is None:
+            self._fail(f"the alias *{name} stands inside its own anchor", line)
+        self._refuse_as_key(line)
+        self._add(Node(node.value, node.line, node.size), None)
+
+    def _refuse_as_key(self, line: int) -> None:
+        if self._open and isinstance(self._open[-1].node.value, dict) and self._open[-1].key is None:
+            self._fail("a key is plain text; to write an expression as a value, put it in quotes", line)
+
+    def _add(self, node: Node, anchor: str | None) -> None:
+        if anchor:
+            self._anchors[anchor] = node
+        if not self._open:
+            self._root = node
+            return
+        top = self._open[-1]
+        if isinstance(top.node.value, list):
+            top.node.value.append(node)
+        elif isinstance(top.node.value, dict) and top.key == "<<":
+            top.merged += self._mappings(node, top.key_line)
+            top.key = None
+            return
+        elif isinstance(top.node.value, dict) and top.key is not None:
+            top.node.value[top.key] = Node(node.value, top.key_line, node.size)
+            top.key = None
+        top.node.size += node.size
+        self._check_size(top.node)
+
+    def _mappings(self, node: Node, line: int) -> list[Node]:
+        found = node.value if isinstance(node.value, list) else [node]
+        if not all(isinstance(item.value, dict) for item in found):
+            self._fail("<< merges a mapping or a list of mappings", line)
+        return found
+
+    def _check_size(self, node: Node) -> None:
+        if node.size > MAX_NODES:
+            self._fail(f"more than {MAX_NODES} values, aliases unfolded", node.line)
+
+    def _fail(self, message: str, line: int) -> NoReturn:
+        raise DefinitionError(message, file=self._file, line=line)

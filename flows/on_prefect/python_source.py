@@ -1,0 +1,161 @@
+"""Workflows as Python code: the `@workflow` decorator, and loading them from a file or from a published version."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from flows.engine.step import RecordedSteps
+from flows.history import Execution, WorkflowVersion
+from flows.language.definition import Declaration
+from flows.language.event import Event
+from flows.language.yaml_source import declare
+from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
+from foundation.errors import DefinitionError
+
+Function = Callable[[Event], Awaitable[Any]]
+Trigger = Mapping[str, Any]
+"""A trigger as YAML writes it; checked when the workflow is made of it, so that its errors name the file."""
+
+_loading: ContextVar[tuple[str, str, str] | None] = ContextVar("_loading", default=None)
+"""Name, source and file of the module that is being loaded; it may import others that define workflows."""
+
+
+def webhook(
+    *,
+    auth: Literal["none"] | Mapping[str, Any],
+    path: str | None = None,
+    methods: Sequence[str] = ("POST",),
+    dedupe: str | None = None,
+) -> Trigger:
+    """A webhook trigger, as in YAML.
+
+    Args:
+        auth: `{"scheme": …, "credential": …}`, or the word "none" to take anything from anyone.
+        path: `POST /hooks/{path}`; default: the workflow's name.
+        dedupe: a text with expressions over `event` that tells deliveries apart; default: the scheme's delivery id.
+    """
+    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe}
+    return {"webhook": {key: value for key, value in given.items() if value is not None}}
+
+
+def schedule(*, cron: str | None = None, timezone: str | None = None, every: str | float | None = None) -> Trigger:
+    """A schedule trigger: a cron line with its time zone, or `every` duration (`10m`, or seconds)."""
+    given = {"cron": cron, "timezone": timezone, "every": every}
+    return {"schedule": {key: value for key, value in given.items() if value is not None}}
+
+
+def workflow(
+    *,
+    triggers: Sequence[Trigger] = (),
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    concurrency: int | Mapping[str, Any] = 10,
+    timeout: str | float = "5m",
+    input: Mapping[str, Any] | None = None,
+    respond: Mapping[str, Any] | None = None,
+) -> Callable[[Function], WorkflowFlow]:
+    """Makes an async function of one event a workflow: a Prefect flow whose executions are recorded.
+
+    Its description is the docstring; its name, unless given, the function's with dashes. The arguments mean what the
+    keys of the same names mean in YAML.
+
+    Raises:
+        DefinitionError: an argument is wrong; the message names it.
+    """
+
+    def decorate(function: Function) -> WorkflowFlow:
+        source, file = _source_of(function)
+        if not inspect.iscoroutinefunction(function):
+            line = function.__code__.co_firstlineno if inspect.isfunction(function) else None
+            raise DefinitionError("a workflow is an async function: `async def`", file=file, line=line)
+        data: dict[str, Any] = {
+            "name": name or function.__name__.replace("_", "-"),
+            "description": inspect.getdoc(function) or "",
+            "tags": list(tags),
+            "triggers": list(triggers),
+            "concurrency": concurrency,
+            "timeout": timeout,
+        }
+        data |= {key: value for key, value in (("input", input), ("respond", respond)) if value is not None}
+        line = function.__code__.co_firstlineno
+        declaration = declare(Declaration, data, file=file, lines={(): line})
+
+        async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
+            steps.author = asyncio.current_task()
+            return await function(event)
+
+        return make_flow(declaration, version_of(declaration, source, language="python", file=file), body)
+
+    return decorate
+
+
+def load_python_file(path: Path) -> Sequence[WorkflowFlow]:
+    """The workflows that a Python file defines; none if it is some other Python file.
+
+    Raises:
+        DefinitionError: the file can't be run; the message has the file, the line and the exception.
+    """
+    return _workflows_in(_run(path.read_text(encoding="utf-8"), str(path.resolve())))
+
+
+def load_python(version: WorkflowVersion) -> WorkflowFlow:
+    """A published version as it was published, with the modules beside its file as they are now."""
+    for flow in _workflows_in(_run(version.source, version.file)):
+        if flow.declaration.name == version.workflow:
+            return flow
+    raise DefinitionError(f"defines no workflow {version.workflow!r}", file=version.file)
+
+
+def _run(source: str, file: str) -> ModuleType:
+    name = f"ipaas_workflow_{hashlib.sha256((file + source).encode()).hexdigest()[:16]}"
+    module = ModuleType(name)
+    module.__file__ = file
+    folder = str(Path(file).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    sys.modules[name] = module
+    token = _loading.set((name, source, file))
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - the author's own code is what we run
+    except DefinitionError:
+        raise
+    except SyntaxError as error:
+        raise DefinitionError(f"{type(error).__name__}: {error.msg}", file=file, line=error.lineno) from None
+    except (Exception, SystemExit) as error:
+        raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=_line_of(error, file)) from error
+    finally:
+        _loading.reset(token)
+    return module
+
+
+def _workflows_in(module: ModuleType) -> list[WorkflowFlow]:
+    return [
+        value for value in vars(module).values() if isinstance(value, WorkflowFlow) and value.file == module.__file__
+    ]
+
+
+def _source_of(function: Function) -> tuple[str, str]:
+    loading = _loading.get()
+    if loading and function.__module__ == loading[0]:
+        return loading[1:]
+    file = inspect.getsourcefile(function)
+    if file is None:
+        return inspect.getsource(function), "<python>"
+    return Path(file).read_text(encoding="utf-8"), str(Path(file).resolve())
+
+
+def _line_of(error: BaseException, file: str) -> int | None:
+    lines, traceback = [], error.__traceback__
+    while traceback:
+        if traceback.tb_frame.f_code.co_filename == file:
+            lines.append(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return lines[-1] if lines else None

@@ -1,0 +1,1 @@
+"""Which accepted executions may start now, and handing them to Prefect."""

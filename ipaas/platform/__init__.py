@@ -1,0 +1,1 @@
+"""What `ipaas up` starts and watches; Prefect's server; retention; the demo."""
