@@ -94,7 +94,7 @@ async def cancel(
         raise NotFound(f"no execution {execution_id}")
     if before.status.is_final:
         raise Conflict(f"execution {execution_id} has already ended: {before.status}")
-    execution = await store.request_cancel(execution_id, by=by, reason=reason, now=clock.now())
+    execution = await store.request_cancel(execution_id, by=by, reason=reason)
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, clock, execution, by, reason)
     after = await store.execution(execution_id)
@@ -116,7 +116,7 @@ async def _cancel_flow_run(
     except (httpx.HTTPError, OSError, TimeoutError):
         return
     if never_begun:
-        await store.finish(execution.id, Status.CANCELLED, now=clock.now(), error=error)
+        await store.finish(execution.hold, Status.CANCELLED, error=error)
 
 
 async def replay(
@@ -167,7 +167,7 @@ async def _version(store: HistoryStore, first: Execution, version: str | None) -
 def _steps_before(first: Execution, from_step: str | None) -> list[StepExecution]:
     if from_step is None:
         return []
-    ids = [step.step_id for step in first.steps]
+    ids = [step.path for step in first.steps]
     if from_step not in ids:
         raise NotFound(f"execution {first.id} has no step {from_step}; it has {', '.join(ids) or 'none'}")
     kept = (Status.SUCCEEDED, Status.SKIPPED)
