@@ -1,4 +1,4 @@
-"""Who runs an execution: a process, as `host.namespace.boot/pid.started`, so that its neighbours can tell when it is gone.
+"""Who runs an execution: a process, as `host.namespace.boot/pid.started`: its neighbours can tell when it is gone.
 
 A process id alone says little: after a restart of the machine, or a while later, another process has it. So a host is
 told apart by its boot as well, and a process by when it started. What is written in any other form (by an earlier
