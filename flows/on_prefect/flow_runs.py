@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.engine.execution import EXECUTION_LABEL, label
+from flows.on_prefect.run import EXECUTION_LABEL, label
 from flows.on_prefect.deployment import WORK_POOL
 
 PAGE = 200

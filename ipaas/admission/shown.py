@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flows.engine.execution import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
+from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 from flows.history import Execution
 from flows.on_prefect.internals import TRACE_LABEL
 

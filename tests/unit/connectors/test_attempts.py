@@ -157,7 +157,7 @@ async def test_a_cancelled_step_is_cancelled_and_not_retried() -> None:
 
 async def test_outside_its_attempts_there_is_no_current_call() -> None:
     async def body():
-        return current_call.get().step_id
+        return current_call.get().path
 
     (result, _), _ = await attempts_of(body)
     assert result == "step"

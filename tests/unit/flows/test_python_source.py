@@ -12,7 +12,8 @@ from prefect import Flow
 
 from flows import Event, schedule, webhook, workflow
 from flows.language.definition import Schedule, Webhook
-from flows.on_prefect.flow import WorkflowFlow, compile_version
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
 
