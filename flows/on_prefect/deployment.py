@@ -13,8 +13,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows.history import HistoryStore, Workflow, WorkflowVersion
 from flows.language.definition import Declaration, Schedule
 from flows.language.event import parameter_schema
+from flows.on_prefect.internals import plan_runs
 from flows.on_prefect.loader import ENTRYPOINT
-from flows.on_prefect.schedules import declared_schedules, plan_runs, set_schedules
+from flows.on_prefect.schedules import declared_schedules, set_schedules
 
 WORK_POOL = "ipaas"
 WORK_POOL_TYPE = "ipaas"
@@ -33,8 +34,8 @@ JOB_TEMPLATE = {
 }
 """Prefect wants at least one variable."""
 COLLISION = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-"""What Prefect does with a run that finds no slot. Whether it waits or is cancelled is the history's to say: a slot that
-is free there may be given back in Prefect a moment later."""
+"""What Prefect does with a run that finds no slot. Whether such a one waits or is cancelled is the history's to say: a
+slot that is free there is given back in Prefect a moment later."""
 
 
 def work_pool() -> WorkPoolCreate:
@@ -109,7 +110,9 @@ async def _deploy(
     if present is None:
         flow_id = await client.create_flow_from_name(declaration.name)
         schedules = declared_schedules(declaration)
-        return str(await client.create_deployment(flow_id=flow_id, name=declaration.name, schedules=schedules, **wanted))
+        return str(
+            await client.create_deployment(flow_id=flow_id, name=declaration.name, schedules=schedules, **wanted)
+        )
     # Not created again: that would delete its schedules, with whatever was changed in the UI, and make new ones.
     changes = {key: value for key, value in wanted.items() if value != _in_force(present, key)}
     if changes:

@@ -19,8 +19,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.on_prefect.run import EXECUTION_LABEL, label
 from flows.on_prefect.deployment import WORK_POOL
+from flows.on_prefect.run import EXECUTION_LABEL, label
 
 PAGE = 200
 """How many things Prefect gives at once (`PREFECT_API_DEFAULT_LIMIT`)."""
@@ -76,9 +76,7 @@ async def runs_under_way(client: PrefectClient) -> list[FlowRun]:
 
 async def _under_way(client: PrefectClient, offset: int, limit: int) -> list[FlowRun]:
     wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY)))
-    return await client.read_flow_runs(
-        flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
-    )
+    return await client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset)
 
 
 async def existing_deployments(client: PrefectClient, ids: Iterable[UUID]) -> set[UUID]:

@@ -46,10 +46,15 @@ def declared_schedule(declaration: Declaration, flow_run: FlowRun) -> Schedule |
     return schedules[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(schedules) else None
 
 
-def missing_schedules(declaration: Declaration, present: Sequence[DeploymentSchedule]) -> list[DeploymentScheduleCreate]:
+def missing_schedules(
+    declaration: Declaration, present: Sequence[DeploymentSchedule]
+) -> list[DeploymentScheduleCreate]:
     """Those that Prefect has not, in whatever form."""
     slugs = {one.slug for one in present}
-    return [one for one in declared_schedules(declaration) if one.slug not in slugs]
+    unnamed = [_times(one.schedule) for one in present if one.slug is None]  # as earlier versions made them
+    return [
+        one for one in declared_schedules(declaration) if one.slug not in slugs and _times(one.schedule) not in unnamed
+    ]
 
 
 async def set_schedules(
@@ -73,14 +78,6 @@ async def set_schedules(
     return changed
 
 
-async def plan_runs(client: PrefectClient, deployment_id: UUID) -> None:
-    """Has Prefect make the coming runs now, and not when its scheduler next looks: one that is due before would be lost.
-
-    Relies on: every change of a deployment deleting its coming runs, and `/deployments/{id}/schedule` making them anew.
-    """
-    await client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json={})  # type: ignore[arg-type]
-
-
 def missed_runs(schedule: Schedule, due: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
     """Which of a schedule's runs that are due are not to run, by its `missed`."""
     by_time = sorted(due, key=lambda run: run.expected_start_time or now)
@@ -97,6 +94,11 @@ def _seconds_late(run: FlowRun, now: datetime) -> float:
 
 def _schedules(declaration: Declaration) -> list[Schedule]:
     return [trigger for trigger in declaration.triggers if isinstance(trigger, Schedule)]
+
+
+def _times(schedule: object) -> tuple[object, ...]:
+    """When it is due, but for what it is counted from."""
+    return tuple(getattr(schedule, name, None) for name in ("cron", "interval", "rrule"))
 
 
 def _in_prefect(schedule: Schedule) -> PrefectSchedule:

@@ -150,7 +150,9 @@ class Dispatcher:
     async def _create(self, deployment_id: str, executions: Sequence[Execution]) -> Sequence[str | Exception]:
         """Creates their runs; what Prefect does not take with their events is tried without showing them."""
         # In a thread: to look through large events takes a while, and the caller's loop answers senders.
-        runs = await asyncio.to_thread(lambda: [flow_run(deployment_id, one, shown_event(one.event)) for one in executions])
+        runs = await asyncio.to_thread(
+            lambda: [flow_run(deployment_id, one, shown_event(one.event)) for one in executions]
+        )
         try:
             created = await create_flow_runs(self._client, UUID(deployment_id), runs)
             refused = next((run for run in created if not isinstance(run, str)), None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 from flows.history import Execution
 from flows.on_prefect.internals import TRACE_LABEL
+from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 
 SHOWN_DEPTH = 50
 SHOWN_BYTES = 64 * 1024

@@ -19,7 +19,7 @@ class MemoryInbox(MemoryState):
         for key in new.dedupe_keys:
             if (holder := self._holder(key)) is not None:
                 return Accepted(holder, duplicate=True)
-        self._deliveries |= {key: (new.id, new.dedupe_until) for key in new.dedupe_keys}
+        self._deliveries |= dict.fromkeys(new.dedupe_keys, (new.id, new.dedupe_until))
         if new.id in self._executions:
             return Accepted(new.id, duplicate=True)
         self._executions[new.id] = kept
