@@ -17,23 +17,15 @@ class WorkflowFlow(Flow[..., Any]):
 
     program: Program
     """What the flow runs as a recorded execution; `ipaas run --local` runs the same without Prefect."""
-
-    @property
-    def declaration(self) -> Declaration:
-        return self.program.declaration
-
-    @property
-    def published(self) -> WorkflowVersion:
-        return self.program.version
+    declaration: Declaration
+    published: WorkflowVersion
 
     @property
     def file(self) -> str:
         return self.published.file
 
     def with_options(self, **options: Any) -> WorkflowFlow:
-        changed = cast(WorkflowFlow, super().with_options(**options))
-        changed.program = self.program
-        return changed
+        return _knowing(cast(WorkflowFlow, super().with_options(**options)), self.program)
 
 
 def make_flow(program: Program) -> WorkflowFlow:
@@ -55,7 +47,11 @@ def make_flow(program: Program) -> WorkflowFlow:
         persist_result=False,
         on_cancellation=[record_cancellation],
     )
-    flow.program = program
+    return _knowing(flow, program)
+
+
+def _knowing(flow: WorkflowFlow, program: Program) -> WorkflowFlow:
+    flow.program, flow.declaration, flow.published = program, program.declaration, program.version
     return flow
 
 
