@@ -29,7 +29,7 @@ from flows.on_prefect.schedules import declared_schedule, missed_runs
 from ipaas.worker.deployments import Deployments
 from ipaas.worker.lane import Lanes
 
-logger = logging.getLogger("ipaas.worker.fetching")
+logger = logging.getLogger("ipaas.worker")
 
 PREFETCH_SECONDS = 10.0
 """What is due so soon is known already, and begins on time."""

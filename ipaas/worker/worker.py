@@ -39,7 +39,7 @@ from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.reconcile import Reconciler
 
-logger = logging.getLogger("ipaas.worker.worker")
+logger = logging.getLogger("ipaas.worker")
 
 DRAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
