@@ -132,7 +132,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         store, clock = given.store, given.clock
         hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
         backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
-        dispatcher = Dispatcher(store, given.prefect, clock, _count_dispatched(metrics, clock))
+        dispatcher = Dispatcher(store, given.prefect, _count_dispatched(metrics, clock))
         state.store, state.prefect, state.clock = store, given.prefect, clock
         state.hooks, state.dispatcher, state.backlog, state.waiting = hooks, dispatcher, backlog, waiting
         state.from_history = FromHistory(metrics, store, clock)
@@ -180,9 +180,7 @@ def _count_dispatched(metrics: Metrics, clock: Clock) -> Callable[[Sequence[Exec
 def _cancel_for_sender(given: Surroundings) -> Cancel:
     async def cancel(execution_id: str) -> None:
         try:
-            await operations.cancel(
-                given.store, given.prefect, given.clock, execution_id, by="the sender", reason="hung up"
-            )
+            await operations.cancel(given.store, given.prefect, execution_id, by="the sender", reason="hung up")
         except operations.Conflict:
             return  # it ended just before
         except IpaasError as error:

@@ -23,7 +23,7 @@ from flows.expressions import Expression
 from flows.history import HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
 from flows.language.input_schema import InputSchema
-from flows.language.plan import compile_dedupe
+from flows.language.workflow import compile_dedupe
 from foundation.errors import CredentialError, IpaasError
 
 logger = logging.getLogger("ipaas.gateway")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flows.on_prefect.flow import WorkflowFlow
 
-logger = logging.getLogger("ipaas.platform.up")
+logger = logging.getLogger("ipaas.up")
 
 START_SECONDS = 90.0
 """How long a part may take until it answers; a cold machine compiles Prefect's modules first."""

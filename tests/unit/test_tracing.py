@@ -28,12 +28,13 @@ from blocks.source import MemoryCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
 from flows.engine import execution as executing
-from flows.engine.execution import EXECUTION_LABEL
-from flows.engine.runtime import Runtime, use_runtime
+from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Execution
-from flows.on_prefect.flow import compile_version
+from flows.on_prefect.compile import compile_version
 from flows.on_prefect.internals import TRACE_LABEL
+from flows.on_prefect.process import use_runtime
+from flows.on_prefect.run import EXECUTION_LABEL
 from foundation.errors import ConfigurationError, IpaasError
 from foundation.masking import Masker
 from foundation.tracing import set_up_tracing, span, use
@@ -241,7 +242,7 @@ async def test_prefects_own_spans_are_told_the_trace(traced: Traced) -> None:
         await under_test.post({}, headers=FROM_SENDER)
         await under_test.store.set_deployment("orders", str(uuid4()))
         client: Any = type("Client", (), {"request": staticmethod(request)})
-        await Dispatcher(under_test.store, client, under_test.clock).dispatch_once()
+        await Dispatcher(under_test.store, client).dispatch_once()
 
     assert [run["labels"][TRACE_LABEL].split("-")[1:3] for run in created] == [[*identity(traced.span("receive"))]]
 

@@ -9,12 +9,13 @@ from flows.language.definition import (
     Declaration,
     Schedule,
     Webhook,
-    Workflow,
     content_hash,
     triggers_as_data,
     triggers_from_data,
 )
-from flows.language.yaml_source import DefinitionErrors, declare
+from flows.language.faults import DefinitionErrors
+from flows.language.workflow import Workflow
+from flows.language.yaml_source import declare
 
 
 def a_workflow(**changes):
@@ -193,3 +194,9 @@ def test_a_version_is_known_by_its_content() -> None:
     assert content_hash("a") == "ca978112ca1b"
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
     assert content_hash("a") != content_hash("b")
+
+
+def test_a_schedule_says_what_becomes_of_missed_times() -> None:
+    given = [{"schedule": {"every": "10m"}}, {"schedule": {"every": "10m", "missed": "all"}}]
+    assert [trigger.missed for trigger in a_workflow(triggers=given).triggers] == ["once", "all"]
+    assert "'skip', 'once' or 'all'" in the_fault(triggers=[{"schedule": {"every": "10m", "missed": "some"}}])
