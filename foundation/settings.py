@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks."
     )
     max_body_bytes: int = Field(default=1_048_576, gt=0, description="The largest webhook body that is taken.")
+    max_inflight_bytes: int = Field(
+        default=67_108_864,
+        gt=0,
+        description="How many bytes of bodies the gateway holds at once; more get 503. At least one body's worth.",
+    )
     backlog: int = Field(
         default=10_000, gt=0, description="How many accepted executions may wait before senders get 429."
     )
