@@ -71,6 +71,9 @@ class Call:
     """The workflow says itself how this step is retried; the connector's own retries stay out of it."""
     repeats: list[str] = field(default_factory=list)
     """One line for each request the connector's own retries sent again; each counts as an attempt of the step."""
+    wrote_host: Callable[[str], bool] = lambda host: True
+    """Whether the workflow's author wrote this `host:port` himself, as opposed to its coming from data. Asked only when
+    the address is not public."""
 
     @property
     def idempotency_key(self) -> str:
