@@ -17,9 +17,9 @@ import typer.main
 from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
-from blocks import BLOCK_TYPES
+from blocks import BLOCK_TYPES, Credential
 from connectors.kit.action import Action
-from connectors.kit.registry import BUILT_IN, registry
+from connectors.kit.registry import BUILT_IN, load_connectors, registry
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
 from foundation.errors import IpaasError
@@ -46,10 +46,21 @@ def credentials() -> str:
     """Every credential type and its fields."""
     rows = [
         (f"`{slug}`", f"`{name}`", field.description or "")
-        for slug, kind in sorted(BLOCK_TYPES.items())
+        for slug, kind in _credential_types()
         for name, field in kind.model_fields.items()
     ]
     return table(("type", "field", "meaning"), rows)
+
+
+def _credential_types() -> list[tuple[str, type[Credential]]]:
+    """Those that ship, by slug."""
+    load_connectors()
+    ours = tuple(f"connectors.{name}" for name in BUILT_IN)
+    return [
+        (slug, kind)
+        for slug, kind in sorted(BLOCK_TYPES.items())
+        if kind.__module__ in (*ours, "blocks.credential_types")
+    ]
 
 
 def actions() -> str:
