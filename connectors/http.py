@@ -49,9 +49,10 @@ async def request(
     """Sends an HTTP request: https://www.rfc-editor.org/rfc/rfc9110
 
     POST and PATCH carry an `Idempotency-Key` that is the same over retries and restarts. Redirects are followed.
+    An address from data, or from a redirect, must be public.
 
     Args:
-        url: an http or https address, anywhere.
+        url: an http or https address; written literally, anywhere.
         method: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.
         headers: the request's headers.
         query: added to the URL's query; a list repeats its key.

@@ -1,6 +1,4 @@
-"""`parcels`: labels from a parcel service. A connector as a package outside of this repository brings it."""
-
-from __future__ import annotations
+"""`parcels`: labels from a parcel service."""
 
 from typing import TypedDict
 
