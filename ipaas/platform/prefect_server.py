@@ -22,6 +22,7 @@ from prefect.settings import (
 )
 
 from blocks import BLOCK_TYPES, Keyring, seal_document_data
+from connectors.kit.registry import load_connectors
 from flows.on_prefect.deployment import work_pool
 from flows.on_prefect.internals import use_immediate_transactions
 from foundation.settings import Settings
@@ -43,6 +44,7 @@ class SealSecrets:
     """
 
     def __init__(self, app: App, keyring: Keyring) -> None:
+        load_connectors()  # a type that is not known would be stored as it was typed
         self._app, self._keyring = app, keyring
         self._slugs: dict[str, str] = {}
 

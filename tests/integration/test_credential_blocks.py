@@ -15,7 +15,6 @@ from blocks import (
     BearerToken,
     Keyring,
     PrefectCredentials,
-    SlackCredential,
     WebhookSecret,
     delete_credential,
     list_credentials,
@@ -24,6 +23,7 @@ from blocks import (
     save_credential,
     use_keyring,
 )
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 from foundation.masking import Masker

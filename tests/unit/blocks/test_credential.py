@@ -7,16 +7,16 @@ from blocks import (
     BasicAuth,
     BearerToken,
     Credential,
-    DiscordCredential,
     Keyring,
     MemoryCredentials,
-    OpenWeatherCredential,
-    SlackCredential,
     WebhookSecret,
     credential_type,
     seal_document_data,
     use_keyring,
 )
+from connectors.discord import DiscordCredential
+from connectors.openweather import OpenWeatherCredential
+from connectors.slack import SlackCredential
 from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker
 
