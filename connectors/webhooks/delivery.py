@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from connectors.webhooks.scheme import Scheme, parts
+from connectors.webhooks.scheme import OF_ANY_TEXT, Scheme, parts
 from foundation.errors import VerificationFailed
 
 MAX_FORM_FIELDS = 1_000
@@ -183,8 +183,18 @@ class Reading:
         return values[0] or None if values else None
 
     def message(self, signed: str) -> bytes:
-        """The bytes that are signed."""
-        return b"".join(self._part(piece) if named else piece.encode() for piece, named in parts(signed))
+        """The bytes that are signed.
+
+        A part that holds the literal after it is refused: nobody could tell where it ends.
+        """
+        message, pieces = bytearray(), parts(signed)
+        for index, (piece, named) in enumerate(pieces):
+            value = self._part(piece) if named else piece.encode()
+            end = pieces[index + 1] if named and piece not in OF_ANY_TEXT and index + 1 < len(pieces) else ("", True)
+            if not end[1] and end[0].encode() in value:
+                raise malformed(f"{self.scheme.name}: the {spelled(piece)} must not hold {end[0]!r}, which ends it")
+            message += value
+        return bytes(message)
 
     def _part(self, name: str) -> bytes:
         match name:

@@ -1,4 +1,7 @@
-"""The senders we know, each a record. Their pages are named with them."""
+"""The senders we know, each a record. Their pages are named with them.
+
+Who signs a time has a window for it, the sender's own where its page names one, else 300 s as most have.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,7 @@ _ALL = (
         signed=("{timestamp}{raw}",),
         timestamp="header:X-Zendesk-Webhook-Signature-Timestamp",
         timestamp_unit="iso",
+        tolerance=300,
         delivery=("header:X-Zendesk-Webhook-Invocation-Id",),
     ),
     # https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
@@ -124,12 +128,13 @@ _ALL = (
         delivery=("body:id",),
     ),
     # https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks; the rest of the body is
-    # not covered, so a token is a delivery's id and counts once
+    # not covered, so a token is a delivery's id and counts once for all hooks of its credential
     Scheme(
         name="mailgun",
         signature="body:signature.signature",
         signed=("{timestamp}{delivery}",),
         timestamp="body:signature.timestamp",
+        tolerance=300,
         delivery=("body:signature.token",),
     ),
     # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
@@ -141,6 +146,7 @@ _ALL = (
         signed=("{timestamp}{raw}",),
         key="base64",
         timestamp="header:X-Twilio-Email-Event-Webhook-Timestamp",
+        tolerance=300,
     ),
     # https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint
     Scheme(
@@ -150,6 +156,7 @@ _ALL = (
         signed=("{timestamp}{raw}",),
         key="hex",
         timestamp="header:X-Signature-Timestamp",
+        tolerance=300,
         delivery=("body:id",),
         handshake=Handshake(when={"body:type": 1}, answer={"type": 1}),
     ),

@@ -85,9 +85,10 @@ class Admission(Protocol):
     async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
         """Admits what may start now, and claims up to `limit` admitted executions for this caller.
 
-        A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do meanwhile
-        (they run, wait for Prefect, were handed back). They are counted in this transaction, with the workflow's row
-        locked. Within a workflow the oldest go first; workflows take turns, so that no long queue starves another.
+        A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
+        meanwhile (they run, wait for Prefect, were handed back). They are counted in this transaction, with the
+        workflow's row locked. Within a workflow the oldest go first; workflows take turns, so that no long queue
+        starves another.
         A workflow that was never published has the default limit.
 
         Returned, with events, without steps, are those admitted now, and those admitted before that have no flow run
@@ -119,8 +120,8 @@ class Admission(Protocol):
 class Running(Protocol):
     """One execution from its beginning to its end: for whoever runs it.
 
-    Each write says by its `Hold` which run of which process it belongs to. A hold that is not the row's any more (another
-    process took the execution over, or it has ended) writes nothing: False.
+    Each write says by its `Hold` which run of which process it belongs to. A hold that is not the row's any more
+    (another process took the execution over, or it has ended) writes nothing: False.
     """
 
     async def begin(
@@ -156,7 +157,7 @@ class Running(Protocol):
         ...
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
-        """Execution id → its cancel request ({by, reason}, or None), for those that are still held; renews their leases.
+        """Renews the leases of those that are still held: execution id → its cancel request ({by, reason}) or None.
 
         One that is missing has moved on.
         """
