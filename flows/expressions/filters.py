@@ -6,6 +6,7 @@
 | `upper` `lower` `title` `capitalize` `trim(characters)` | the text so changed |
 | `replace(old, new, count)` `split(separator)` `truncate(length, end="…")` | |
 | `escape` `e` `urlencode` | safe in HTML; in a URL (a mapping becomes a query) |
+| `safe_url` | a text that goes into an address as it is: see `flows.expressions.urls` |
 | `string` | as it stands in a mixed text |
 | `int(default)` `float(default)` | a number; text that is none is an error unless there is a default |
 | `round(digits)` `abs` | |
@@ -41,8 +42,10 @@ from flows.expressions.comparing import search_units, weigh_key
 from flows.expressions.predicates import LOOSE_TESTS, TESTS
 from flows.expressions.values import (
     MAX_TEXT,
+    Encoded,
     Missing,
     Refused,
+    SafeUrl,
     Work,
     arithmetic,
     describe,
@@ -151,7 +154,7 @@ def strip(change: Callable[[str, str | None], str], name: str) -> Filter:
 
 def _replace(work: Work, value: Any, old: Any, new: Any, count: int = -1) -> str:
     value, old, new = (string(part, "replace") for part in (value, old, new))
-    work.spend(2 * search_units(value, old))
+    work.spend(2 * search_units(value, old) + 8)
     found = value.count(old) if count < 0 else min(value.count(old), count)
     work.spend(found // 2)
     if len(value) + found * (len(new) - len(old)) > MAX_TEXT:
@@ -188,13 +191,17 @@ def _urlencode(work: Work, value: Any) -> str:
     pairs = [
         f"{encode(key, work, quote_plus)}={encode(text(item, work), work, quote_plus)}" for key, item in value.items()
     ]
-    return work.text("&".join(pairs))
+    return Encoded(work.text("&".join(pairs)))
 
 
-def encode(written: str, work: Work, quoted: Callable[[str, str], str] = quote) -> str:
+def _safe_url(work: Work, value: Any) -> SafeUrl:
+    return SafeUrl(string(value, "safe_url"))
+
+
+def encode(written: str, work: Work, quoted: Callable[[str, str], str] = quote) -> Encoded:
     """`written` percent-encoded, all but letters, digits and `-._~`."""
     work.spend(20 + len(written) * (1 if written.isascii() else 4))
-    return work.text(quoted(written, ""))
+    return Encoded(work.text(quoted(written, "")))
 
 
 def _int(work: Work, value: Any, default: Any = _ABSENT) -> Any:
@@ -304,10 +311,10 @@ def _unique(work: Work, value: Any, attribute: str | int | None = None) -> list[
 
 def _identity(value: Any, work: Work) -> str | tuple[str]:
     """What is the same for equal values only: 1, 1.0 and true are three."""
-    if type(value) is str:
-        work.spend(len(value) // 8)
-        return value
     made = plain(value, work)
+    if isinstance(made, str):
+        work.spend(len(made) // 8)
+        return made
     work.spend(_EACH + weigh(made, work))
     return (json_text(made, work, _SORTED),)
 
@@ -396,7 +403,7 @@ def _tojson(work: Work, value: Any, indent: int | None = None) -> str:
 
 def _fromjson(work: Work, value: Any) -> Any:
     written = string(value, "fromjson")
-    work.spend(len(written) + _EACH)
+    work.spend(len(written) // 2 + 8 * (written.count("[") + written.count("{")) + _EACH)
     try:
         return json.loads(written, parse_constant=lambda constant: fail(f"{constant} is not JSON"))
     except ValueError:
@@ -469,6 +476,7 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "split": _split,
     "truncate": _truncate,
     "urlencode": _urlencode,
+    "safe_url": _safe_url,
     "string": lambda work, value: text(value, work),
     "int": _int,
     "float": _float,

@@ -110,6 +110,18 @@ class Placeholder(str):
         return str.__add__(other, self) if isinstance(other, str) else self
 
 
+class SafeUrl(str):
+    """A text that `safe_url` lets into an address as it is. Anywhere else it is only its text."""
+
+    __slots__ = ()
+
+
+class Encoded(str):
+    """A text that is percent-encoded, which an address does not do again. Anywhere else it is only its text."""
+
+    __slots__ = ()
+
+
 def present(value: Any) -> Any:
     """`value`, unless it is missing.
 
@@ -178,7 +190,7 @@ def _keys(mapping: Mapping[Any, Any]) -> str:
 
 
 _EACH: Final = 2
-_CONTAINER: Final = 8
+_CONTAINER: Final = 10
 _LONG: Final = 16
 """Characters, or bits of an integer beyond 64, that are handed on for one unit."""
 
@@ -274,7 +286,7 @@ def weigh(value: Any, work: Work) -> int:
         item = pending.pop()
         kind = item.__class__
         weight += 1
-        if kind is str:
+        if isinstance(item, str):
             weight += len(item)
         elif kind is int:
             weight += _beyond(item) // 4
@@ -309,7 +321,7 @@ def json_text(made: Json, work: Work, encoder: json.JSONEncoder = _ENCODER) -> s
     weight = weigh(made, work)
     if weight > MAX_TEXT:
         raise Refused(f"the result is longer than {MAX_TEXT} characters")
-    work.spend(weight // 4)
+    work.spend(weight // 2)
     return work.text(encoder.encode(made))
 
 
