@@ -6,7 +6,7 @@ import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
-from connectors.kit.action import action
+from connectors.kit.action import Url, action
 from connectors.kit.answer import Answer
 from connectors.kit.api import Api
 from connectors.kit.auth import Proof, basic, bearer
@@ -35,7 +35,7 @@ class HttpResponse(TypedDict):
 @action("http.request", credential=tuple(API.auth))
 async def request(
     *,
-    url: str,
+    url: Url,
     method: str = "GET",
     headers: dict[str, str] | None = None,
     query: dict[str, Any] | None = None,

@@ -24,6 +24,7 @@ class FakeAction:
     credential: tuple[type, ...] = ()
     credential_required: bool = False
     unrendered: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
 
 
 async def post(*, channel: str, text: str, count: int = 1, tags: list[str] | None = None, credential: str) -> Any: ...
