@@ -131,7 +131,7 @@ class EgressTransport(httpx.AsyncBaseTransport):
         proxy = self._proxy_for(request.url)
         if may_be_private is not True:
             try:
-                self._guard.check_spelling(request.url.host)
+                self._guard.check_spelling(request.url.raw_host.decode("ascii"))
                 return await (proxy or self._public).handle_async_request(request)
             except EgressRefused:
                 if not may_be_private or not may_be_private(place_of(request.url)):
@@ -152,8 +152,10 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(tls, limits=limits)
-        # Read before it is replaced: were httpx to call it otherwise, this must fail, not guard nothing.
-        assert isinstance(self._pool, httpcore.AsyncConnectionPool)  # noqa: S101
+        if not isinstance(
+            self._pool, httpcore.AsyncConnectionPool
+        ):  # were it called otherwise, nothing would be guarded
+            raise TypeError("this httpx keeps its connections elsewhere: they can't be guarded")
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=limits.max_connections,

@@ -6,7 +6,7 @@ holds its actions, its credential type and its webhook presets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from blocks.credential import BLOCK_TYPES
 from connectors.kit.action import Action
+from connectors.webhooks.options import GENERIC
 from connectors.webhooks.presets import SENDERS
 from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
@@ -117,13 +118,14 @@ def _load(plugins: Iterable[EntryPoint]) -> _Connectors:
                 f"{place} has no actions: its entry point must name a module with @action functions"
             )
         _add(found.actions, actions, place)
-        _add(found.schemes, {scheme.name: scheme for scheme in _kept_in(module, Scheme)}, place, taken=SENDERS)
+        schemes = {scheme.name: scheme for scheme in _kept_in(module, Scheme)}
+        _add(found.schemes, schemes, place, taken={*SENDERS, *GENERIC, "custom"})
     return _Connectors(dict(sorted(found.actions.items())), dict(sorted(found.schemes.items())))
 
 
-def _add(known: dict[str, T], new: Mapping[str, T], place: str, taken: Mapping[str, T] | None = None) -> None:
+def _add(known: dict[str, T], new: Mapping[str, T], place: str, taken: Collection[str] = ()) -> None:
     for name, value in new.items():
-        if known.get(name, value) is not value or (taken and name in taken):
+        if known.get(name, value) is not value or name in taken:
             raise ConfigurationError(f"{place} claims {name}, which is taken")
         known[name] = value
 

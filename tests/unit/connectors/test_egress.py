@@ -30,7 +30,7 @@ from connectors.kit.http_client import new_client, request
 from connectors.kit.testing import Stage, acting
 from foundation.clock import ManualClock
 from foundation.errors import ActionError, ConnectionFailed, EgressRefused
-from foundation.settings import ConnectorSettings
+from foundation.settings import ConnectorSettings, Settings
 
 INSIDE, PUBLIC = "127.0.0.1", "127.0.0.2"
 OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -322,6 +322,13 @@ async def test_the_operators_address_of_a_connector_may_be_anywhere(inside) -> N
             await slack.post_message(channel="C1", text="hi", credential="team")
     assert inside.asked == [f"POST /api/chat.postMessage 127.0.0.1:{inside.port}"]
     assert reach.asked == []
+
+
+def test_the_operator_says_what_is_allowed(monkeypatch) -> None:
+    monkeypatch.setenv("IPAAS_EGRESS_ALLOW", "10.1.0.0/16, stock.internal")
+    assert Settings(_env_file=None).egress_allow == ["10.1.0.0/16", "stock.internal"]
+    monkeypatch.delenv("IPAAS_EGRESS_ALLOW")
+    assert Settings(_env_file=None).egress_allow == []
 
 
 async def test_a_plain_client_reaches_the_public_only(inside, public) -> None:
