@@ -14,10 +14,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.history import MemoryStore
 from flows.on_prefect.deployment import WORK_POOL
-from ipaas.worker import fetching
+from ipaas.worker import missed as missed_times
 from ipaas.worker.deployments import Deployments
 from ipaas.worker.fetching import Fetcher
 from ipaas.worker.lane import Lanes
+from ipaas.worker.missed import MissedTimes
 
 STEPS = "steps: [{id: note, uses: log.message, with: {text: hello}}]"
 
@@ -32,13 +33,16 @@ async def client(prefect: PrefectClient) -> AsyncIterator[PrefectClient]:
 async def fetcher_of(client: PrefectClient, store: MemoryStore, lanes: Lanes) -> Fetcher:
     deployments = Deployments(client, store)
     await deployments.look()
-    return Fetcher(client, store, lanes, deployments, pool=WORK_POOL, poke=lambda: None)
+    missed = MissedTimes(client, store, deployments)
+    return Fetcher(client, lanes, deployments, missed, pool=WORK_POOL, poke=lambda: None)
 
 
 async def fetched(one: Deployed) -> list[UUID]:
     """What a worker that was just started would run of it."""
     lanes = Lanes()
-    await (await fetcher_of(one.client, one.store, lanes)).fetch()
+    fetcher = await fetcher_of(one.client, one.store, lanes)
+    await fetcher.fetch()
+    await fetcher._missed.settled()
     return list(lanes[one.id].waiting)
 
 
@@ -84,10 +88,11 @@ async def test_the_newest_runs_when_more_were_missed_than_prefect_shows_at_once(
 ) -> None:
     one = await deployed(client, f"triggers: [{{schedule: {{every: 1m}}}}]\n{STEPS}")
     due = await ticks(one, minutes=10)
-    monkeypatch.setattr(fetching, "PAGE", 3)
+    monkeypatch.setattr(missed_times, "PAGE", 3)
     fetcher = await fetcher_of(client, one.store, lanes := Lanes())
 
-    await fetcher.add(due[:3])
+    await fetcher._add(due[:3])
+    await fetcher._missed.settled()
 
     assert list(lanes[one.id].waiting) == []
     assert await states(one, due[:3]) == [StateType.CANCELLED] * 3
