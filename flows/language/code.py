@@ -27,7 +27,7 @@ def _literals(source: str) -> frozenset[str]:
 
 def _strings(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.JoinedStr):
-        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{{ }}" for part in node.values)
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{{ x }}" for part in node.values)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     else:

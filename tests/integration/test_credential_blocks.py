@@ -151,7 +151,7 @@ async def test_after_resealing_the_old_key_is_not_needed() -> None:
 
 async def test_a_change_is_seen_after_the_ttl() -> None:
     clock = ManualClock()
-    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5)
+    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5, patience=15)
     await save_credential("changing", BearerToken, {"token": "first-1"})
     assert (await source.get("changing", BearerToken)).reveal("token") == "first-1"
     await save_credential("changing", BearerToken, {"token": "second-1"})
@@ -162,7 +162,7 @@ async def test_a_change_is_seen_after_the_ttl() -> None:
 
 async def test_a_credential_deleted_meanwhile_is_not_served_from_the_cache() -> None:
     clock = ManualClock()
-    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5)
+    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5, patience=15)
     await save_credential("leaving", BearerToken, {"token": "first-1"})
     await source.get("leaving", BearerToken)
     await delete_credential("leaving")
