@@ -50,9 +50,12 @@ class ApiKey(Credential):
     _block_type_slug = "api-key"
     _block_type_name = "API Key"
     _description = "A key sent in a header of its own."
+    _binds = ("header",)
 
     key: SecretStr = Field(description="The key.")
-    header: str = Field(default="X-API-Key", description="The header that carries the key.")
+    header: str = Field(
+        default="X-API-Key", description="The header that carries the key. Who changes it types the key again."
+    )
     previous: list[SecretStr] = Field(default=[], description=_PREVIOUS)
 
 
