@@ -46,6 +46,10 @@ class CredentialField:
     """None for a required field, and "" for an optional secret."""
 
 
+class _Holder:
+    """Stands for a credential in the masker, which must not keep it alive."""
+
+
 class Credential(Block):
     """A named set of secrets. Subclasses set `_block_type_slug`, `_block_type_name` and `_description`.
 
@@ -57,6 +61,7 @@ class Credential(Block):
 
     _keyring: Keyring | None = PrivateAttr(default=None)
     _masker: Masker | None = PrivateAttr(default=None)
+    _holder: _Holder = PrivateAttr(default_factory=lambda: _Holder())
     _document: str | None = PrivateAttr(default=None)
     """The name that every seal must be bound to; None: Prefect's name, or none yet."""
     _bound: dict[str, str | None] = PrivateAttr(default_factory=dict)
@@ -201,6 +206,11 @@ class Credential(Block):
             else:
                 self.reveal(name)
 
+    def forget(self) -> None:
+        """Ends the masking of what was opened, for a credential that was replaced: what another one shares with it
+        stays masked. Until its secrets are out of use everywhere, don't."""
+        (self._masker or process_masker).release(self._holder)
+
     def reveal(self, field: str) -> str:
         """The field's secret in the clear, masked in this process from now on; "" for an optional one that is not set.
 
@@ -223,8 +233,12 @@ class Credential(Block):
         if not sealed:
             return ""
         secret = (self._keyring or default_keyring()).open(sealed, *self._places(field))
-        (self._masker or process_masker).add(secret)
+        self._hide(secret)
         return secret
+
+    def _hide(self, text: str) -> None:
+        """Masks `text`, which shows a secret, until this credential is forgotten."""
+        (self._masker or process_masker).add(text, holder=self._holder)
 
     def _places(self, field: str) -> list[Place]:
         slug = self.get_block_type_slug()

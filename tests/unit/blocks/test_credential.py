@@ -281,3 +281,16 @@ def test_what_an_older_key_sealed_is_sealed_anew_for_its_document() -> None:
     credential = ApiKey.from_values(resealed, document="shop", keyring=Keyring([b"n" * 32]))
     assert credential.accepted("key") == ["s3cret-1", "s3cret-0", "typed"]
     assert reseal_document_data("api-key", resealed, both, document="shop") == resealed
+
+
+def test_a_forgotten_credential_masks_only_what_another_one_shares() -> None:
+    masker = Masker()
+    values = {"username": "ann", "password": "s3cret-2", "previous": ["s3cret-1"]}
+    replaced = BasicAuth.from_values(values | {"password": "s3cret-1", "previous": []}, masker=masker)
+    present = BasicAuth.from_values(values, masker=masker)
+    for credential in (replaced, present, present):
+        credential.open_all()
+    replaced.forget()
+    assert masker.mask("s3cret-1 s3cret-2 YW5uOnMzY3JldC0x") == f"{MASK} {MASK} YW5uOn{MASK}"
+    present.forget()
+    assert masker.mask("s3cret-1 s3cret-2") == "s3cret-1 s3cret-2"
