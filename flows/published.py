@@ -14,9 +14,9 @@ import prefect.runtime
 from prefect import Flow
 from prefect.client.orchestration import get_client
 
-from flows.engine.execution import VERSION_LABEL, WORKFLOW_LABEL, label
 from flows.history import WorkflowVersion, open_store
-from flows.on_prefect.flow import compile_version
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.run import VERSION_LABEL, WORKFLOW_LABEL, label
 from foundation.settings import Settings
 
 

@@ -31,6 +31,8 @@ class IpaasError(Exception):
     retriable: bool = False
     attempts: int = 1
     """How often the step was tried before it ended with this error."""
+    path: str | None = None
+    """The step that it ended, if it ended one."""
 
 
 class ConfigurationError(IpaasError):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from flows.history import Workflow as PublishedWorkflow
 from flows.history import WorkflowVersion
-from flows.language.definition import Declaration, Workflow
+from flows.language.definition import Declaration
+from flows.language.workflow import Workflow
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
 

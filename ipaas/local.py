@@ -7,7 +7,7 @@ transport that notes each request instead of sending it.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -15,16 +15,17 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from blocks import Credential, Keyring, PrefectCredentials
-from connectors.kit.action import Action
-from connectors.kit.call import CredentialSource, Services, current_call, current_runner
+from connectors.kit.call import CredentialSource, Services, current_call
 from connectors.kit.http_client import new_client
-from flows.engine.execution import Body, run_execution
-from flows.engine.runtime import Runtime, use_runtime
-from flows.engine.step import RecordedSteps, current_plan
+from flows.engine.execution import accept_event, run_execution
+from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
+from flows.engine.journal import BufferedJournal
+from flows.engine.runtime import Runtime
 from flows.expressions import Placeholder, render_template
 from flows.history import Execution, MemoryStore
 from flows.language.event import Event
 from flows.on_prefect.flow import WorkflowFlow
+from flows.on_prefect.process import use_runtime
 from foundation.clock import SystemClock
 from foundation.errors import CredentialError, IpaasError
 from foundation.masking import MASK, Masker, process_masker
@@ -63,7 +64,7 @@ async def run_local(flow: WorkflowFlow, event: Event, settings: Settings) -> Exe
     """
     credentials = PrefectCredentials(connect=prefect)
     async with new_client() as http, _runtime(settings, http, credentials, process_masker) as runtime:
-        return await _run(runtime, flow, event, flow.body)
+        return await _run(runtime, flow, event, call_directly)
 
 
 async def dry_run(flow: WorkflowFlow, event: Event, settings: Settings) -> DryRun:
@@ -78,15 +79,7 @@ async def dry_run(flow: WorkflowFlow, event: Event, settings: Settings) -> DryRu
         new_client(_NotingTransport(requests, masker)) as http,
         _runtime(settings, http, _StandIns(masker), masker) as runtime,
     ):
-
-        async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
-            token = current_runner.set(_DryRunner(steps))
-            try:
-                return await flow.body(event, execution, steps)
-            finally:
-                current_runner.reset(token)
-
-        return DryRun(await _run(runtime, flow, event, body), requests)
+        return DryRun(await _run(runtime, flow, event, _without_sending), requests)
 
 
 @asynccontextmanager
@@ -107,17 +100,12 @@ async def _runtime(
             yield runtime
 
 
-async def _run(runtime: Runtime, flow: WorkflowFlow, event: Event, body: Body) -> Execution:
-    failure: Exception | None = None
-    try:
-        await run_execution(flow.published, flow.declaration.timeout, event, body)
-    except Exception as error:  # noqa: BLE001 - the execution says how it failed
-        failure = error
-    page = await runtime.store.executions(workflow=flow.name, limit=500)
-    own = next((one.id for one in reversed(page.items) if one.parent_id is None), None)
-    execution = await runtime.store.execution(own) if own else None
-    if execution is None or not execution.status.is_final:
-        raise failure or IpaasError(f"workflow {flow.name} ended without an outcome")
+async def _run(runtime: Runtime, flow: WorkflowFlow, event: Event, invoke: Invoke) -> Execution:
+    execution_id = await accept_event(runtime, flow.program, event)
+    await run_execution(runtime, execution_id, flow.program, invoke=invoke, open_journal=BufferedJournal)
+    execution = await runtime.store.execution(execution_id)
+    if execution is None:
+        raise IpaasError(f"workflow {flow.name} ended without an outcome")
     return execution
 
 
@@ -138,7 +126,7 @@ class _NotingTransport(httpx.AsyncBaseTransport):
             if name not in _NOT_SHOWN
         }
         body = self._masker.mask_json(_readable(content))
-        self._requests[current_call.get().step_id] = Request(request.method, mask(str(request.url)), shown, body)
+        self._requests[current_call.get().path] = Request(request.method, mask(str(request.url)), shown, body)
         raise _NotSent
 
 
@@ -151,21 +139,12 @@ def _readable(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-class _DryRunner:
+async def _without_sending(invocation: Invocation, attempts: Attempts) -> Any:
     """Gives a step a placeholder where its action would have sent something."""
-
-    def __init__(self, steps: RecordedSteps) -> None:
-        self._steps = steps
-
-    async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
-        async def without_sending() -> Any:
-            try:
-                return await body()
-            except _NotSent:
-                plan = current_plan.get()
-                return Placeholder(f"<{plan.step_id if plan else action.action_name}.output>")
-
-        return await self._steps.run(action, arguments, without_sending)
+    try:
+        return await call_directly(invocation, attempts)
+    except _NotSent:
+        return Placeholder(f"<{invocation.path}.output>")
 
 
 class _StandIns:

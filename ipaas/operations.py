@@ -15,7 +15,7 @@ from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
-from flows.engine.execution import cancellation
+from flows.engine.failures import cancellation
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event

@@ -13,9 +13,11 @@ from connectors.kit.registry import registry
 from flows.history import HistoryStore
 from flows.language.check import YAML_SUFFIXES, check_files, find_workflow_files
 from flows.language.definition import Declaration
-from flows.language.yaml_source import DefinitionErrors, load_workflow
+from flows.language.faults import DefinitionErrors
+from flows.language.yaml_source import load_workflow
+from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
-from flows.on_prefect.flow import WorkflowFlow, compile_version, yaml_version
+from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
 from foundation.settings import Settings

@@ -98,7 +98,7 @@ def view(execution: Execution, ui_url: str | None) -> ExecutionView:
 
 def _step(step: StepExecution) -> StepView:
     return StepView(
-        id=step.step_id,
+        id=step.path,
         action=step.action,
         status=step.status,
         attempts=step.attempts,

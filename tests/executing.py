@@ -11,16 +11,17 @@ from typing import Any
 
 import httpx
 
-from connectors.kit.call import current_runner
 from connectors.kit.testing import acting
 from flows.engine.execution import run_execution
-from flows.engine.runtime import LEASE, Runtime, use_runtime
-from flows.engine.step import RecordedSteps
+from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Execution, MemoryStore
 from flows.language.event import Event
 from flows.language.yaml_source import load_workflow
-from flows.on_prefect.flow import WorkflowFlow, compile_version, version_of
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow, version_of
+from flows.on_prefect.process import use_runtime
+from flows.on_prefect.run import run_program
 from foundation.clock import ManualClock
 
 URL = "https://remote.test"
@@ -71,8 +72,7 @@ class Bench:
 
     def start(self, flow: WorkflowFlow, body: Any = None) -> asyncio.Task[Any]:
         """Begins an execution for an event with this body; the task has what it returns or raises."""
-        event = Event(body=body)
-        return asyncio.create_task(run_execution(flow.published, flow.declaration.timeout, event, flow.body))
+        return asyncio.create_task(run_program(flow.program, Event(body=body)))
 
     async def run(self, flow: WorkflowFlow, body: Any = None) -> Execution:
         """Runs an execution to its end, however it ends."""
@@ -86,18 +86,11 @@ class Bench:
         return execution
 
     async def go_on(self, flow: WorkflowFlow, execution_id: str) -> Any:
-        """Runs the workflow of a begun execution once more, as after a crash: what had finished is known."""
-        now = self.clock.now()
-        execution = await self.store.begin(
-            execution_id, flow_run_id=None, owner=self.runtime.owner, now=now, lease_until=now + LEASE
-        )
-        assert execution is not None, "it has ended"
-        recorded = RecordedSteps(self.runtime, execution)
-        token = current_runner.set(recorded)
-        try:
-            return await asyncio.create_task(flow.body(Event.model_validate(execution.event), execution, recorded))  # type: ignore[arg-type]
-        finally:
-            current_runner.reset(token)
+        """Runs an execution once more, as after a crash: what had finished is known. What it returns or raises."""
+        outcome = await run_execution(self.runtime, execution_id, flow.program)
+        if outcome.failure:
+            raise outcome.failure
+        return outcome.output
 
 
 @asynccontextmanager

@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from flows.engine.program import Body
 from flows.history import MemoryStore
 from flows.language.yaml_source import load_workflow
+from flows.on_prefect.compile import compile_version
 from flows.on_prefect.deployment import deploy_version
-from flows.on_prefect.flow import WorkflowFlow, compile_version, version_of
+from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
 from flows.on_prefect.internals import create_flow_runs
 
 NOTE = "steps: [{id: note, uses: log.message, with: {text: hello}}]"
@@ -60,8 +62,6 @@ async def deployed(client: PrefectClient, source: str = NOTE, *, store: MemorySt
     return Deployed(client, UUID(deployment_id), compile_version(version), store)
 
 
-def with_body(deployed: Deployed, body: Any) -> WorkflowFlow:
+def with_body(deployed: Deployed, body: Body) -> WorkflowFlow:
     """The same flow, doing something else."""
-    from flows.on_prefect.flow import make_flow
-
-    return make_flow(deployed.flow.declaration, replace(deployed.flow.published), body)
+    return make_flow(replace(deployed.flow.program, body=body))

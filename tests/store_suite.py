@@ -17,15 +17,18 @@ from flows.history import (
     Accepted,
     Execution,
     HistoryStore,
+    Hold,
+    Json,
     Limits,
     NewExecution,
+    Refusal,
     Status,
     StepExecution,
     Trigger,
     WorkflowVersion,
 )
 from foundation.clock import ManualClock
-from foundation.errors import NotFound, TooLarge
+from foundation.errors import TooLarge
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
@@ -43,8 +46,8 @@ def an_execution(**values: Any) -> NewExecution:
     return NewExecution(**defaults | values)
 
 
-def a_step(step_id: str = "notify", status: Status = Status.SUCCEEDED, **values: Any) -> StepExecution:
-    return StepExecution(step_id, "slack.post_message", status, **values)
+def a_step(path: str = "notify", status: Status = Status.SUCCEEDED, **values: Any) -> StepExecution:
+    return StepExecution(path, "slack.post_message", status, **values)
 
 
 def a_version(version: str = "v1", **values: Any) -> WorkflowVersion:
@@ -63,27 +66,46 @@ async def accepted(store: HistoryStore, **values: Any) -> str:
     return new.id
 
 
-async def begun(store: HistoryStore, execution_id: str, **values: Any) -> Execution | None:
-    defaults: dict[str, Any] = {"flow_run_id": None, "owner": "host/1", "now": T0, "lease_until": T0 + MINUTE}
+async def begin(store: HistoryStore, execution_id: str, **values: Any) -> Execution | Refusal:
+    defaults: dict[str, Any] = {"flow_run_id": None, "owner": "host/1", "lease": 60}
     return await store.begin(execution_id, **defaults | values)
 
 
-async def running(
-    store: HistoryStore, *, owner: str = "host/1", lease_until: datetime = T0 + MINUTE, **new: Any
-) -> str:
+async def begun(store: HistoryStore, execution_id: str, **values: Any) -> Execution:
+    execution = await begin(store, execution_id, **values)
+    assert isinstance(execution, Execution)
+    return execution
+
+
+async def running(store: HistoryStore, *, owner: str = "host/1", lease: float = 60, **new: Any) -> str:
     execution_id = await accepted(store, **new)
-    assert await begun(store, execution_id, owner=owner, lease_until=lease_until)
+    await begun(store, execution_id, owner=owner, lease=lease)
     return execution_id
 
 
-async def ended(store: HistoryStore, status: Status = Status.SUCCEEDED, *, at: datetime = T0, **new: Any) -> str:
+async def hold_of(store: HistoryStore, execution_id: str) -> Hold:
+    return (await get(store, execution_id)).hold
+
+
+async def save(store: HistoryStore, execution_id: str, *steps: StepExecution) -> None:
+    """Saves them as whoever runs the execution."""
+    for step in steps:
+        assert await store.save_step(await hold_of(store, execution_id), step)
+
+
+async def finish(store: HistoryStore, execution_id: str, status: Status, **outcome: Json) -> None:
+    """Ends it as whoever runs the execution."""
+    assert await store.finish(await hold_of(store, execution_id), status, **outcome)
+
+
+async def ended(store: HistoryStore, status: Status = Status.SUCCEEDED, **new: Any) -> str:
     execution_id = await running(store, **new)
-    assert await store.finish(execution_id, status, now=at)
+    await finish(store, execution_id, status)
     return execution_id
 
 
-async def claimed(store: HistoryStore, *, now: datetime = T0, limit: int = 100) -> list[str]:
-    return ids(await store.claim(limit=limit, now=now, until=now + MINUTE))
+async def admitted(store: HistoryStore, *, limit: int = 100, claim: float = 60) -> list[str]:
+    return ids(await store.admit(limit=limit, claim=claim))
 
 
 async def get(store: HistoryStore, execution_id: str) -> Execution:
@@ -199,7 +221,8 @@ class StoreSuite:
 
     async def test_answers_come_in_the_order_of_the_executions(self, store: HistoryStore) -> None:
         new = [
-            an_execution(id=name, dedupe_key=key) for name, key in [("c", "k2"), ("a", None), ("b", "k1"), ("d", "k2")]
+            an_execution(id=name, dedupe_keys=keys)
+            for name, keys in [("c", ["k2"]), ("a", []), ("b", ["k1"]), ("d", ["k2"])]
         ]
 
         answers = await store.accept(new)
@@ -210,7 +233,7 @@ class StoreSuite:
         assert await store.accept([]) == []
 
     async def test_one_that_cannot_be_stored_stores_none(self, store: HistoryStore) -> None:
-        good = an_execution(dedupe_key="k")
+        good = an_execution(dedupe_keys=["k"])
 
         with pytest.raises(TypeError):
             await store.accept([good, an_execution(event={"not": object()})])
@@ -219,7 +242,7 @@ class StoreSuite:
         assert await store.accept([good]) == [Accepted(good.id, False)]
 
     async def test_a_delivery_sent_again_is_answered_with_the_first_execution(self, store: HistoryStore) -> None:
-        first, again = an_execution(dedupe_key="k"), an_execution(dedupe_key="k")
+        first, again = an_execution(dedupe_keys=["k"]), an_execution(dedupe_keys=["k"])
         await store.accept([first])
 
         assert await store.accept([again]) == [Accepted(first.id, duplicate=True)]
@@ -227,13 +250,13 @@ class StoreSuite:
         assert await store.counts() == {Status.ACCEPTED: 1}
 
     async def test_the_same_delivery_twice_in_one_batch_makes_one_execution(self, store: HistoryStore) -> None:
-        first, again = an_execution(dedupe_key="k"), an_execution(dedupe_key="k")
+        first, again = an_execution(dedupe_keys=["k"]), an_execution(dedupe_keys=["k"])
 
         assert await store.accept([first, again]) == [Accepted(first.id, False), Accepted(first.id, True)]
         assert await store.counts() == {Status.ACCEPTED: 1}
 
     async def test_the_same_delivery_many_times_at_once_makes_one_execution(self, store: HistoryStore) -> None:
-        answers = await asyncio.gather(*(store.accept([an_execution(dedupe_key="k")]) for _ in range(20)))
+        answers = await asyncio.gather(*(store.accept([an_execution(dedupe_keys=["k"])]) for _ in range(20)))
 
         flat = [answer for (answer,) in answers]
         assert len({answer.execution_id for answer in flat}) == 1
@@ -249,7 +272,7 @@ class StoreSuite:
         self, store: HistoryStore, clock: ManualClock
     ) -> None:
         first, early, late, later = (
-            an_execution(dedupe_key="k", dedupe_until=T0 + DAY * (n // 2 + 1)) for n in range(4)
+            an_execution(dedupe_keys=["k"], dedupe_until=T0 + DAY * (n // 2 + 1)) for n in range(4)
         )
         await store.accept([first])
 
@@ -292,12 +315,14 @@ class StoreSuite:
     )
     async def test_any_json_comes_back_as_it_was(self, store: HistoryStore, body: Any) -> None:
         execution_id = await running(store, event={"body": body})
-        await store.save_step(execution_id, a_step(output=body, error={"message": body}))
-        await store.finish(execution_id, Status.SUCCEEDED, now=T0, output=body, error={"message": body})
+        await save(store, execution_id, a_step(output=body, error={"message": body}))
+        outcome = {"output": body, "error": {"message": body}, "answer": {"body": body}}
+        await finish(store, execution_id, Status.SUCCEEDED, **outcome)
 
         execution = await get(store, execution_id)
 
         assert (execution.event, execution.output, execution.error) == ({"body": body}, body, {"message": body})
+        assert execution.answer == {"body": body}
         assert (execution.steps[0].output, execution.steps[0].error) == (body, {"message": body})
 
     async def test_nan_comes_back(self, store: HistoryStore) -> None:
@@ -307,11 +332,11 @@ class StoreSuite:
 
     @pytest.mark.parametrize("key", ["a\x00b", "\ud800", "k" * 100_000], ids=["NUL", "lone surrogate", "long"])
     async def test_a_dedupe_key_may_be_any_text(self, store: HistoryStore, key: str) -> None:
-        first = an_execution(dedupe_key=key)
+        first = an_execution(dedupe_keys=[key])
 
         await store.accept([first])
 
-        assert await store.accept([an_execution(dedupe_key=key)]) == [Accepted(first.id, True)]
+        assert await store.accept([an_execution(dedupe_keys=[key])]) == [Accepted(first.id, True)]
 
     @pytest.mark.parametrize("text", ["a\x00b", "\ud800", "x" * 100_000])
     async def test_asking_for_an_impossible_id_finds_nothing(self, store: HistoryStore, text: str) -> None:
@@ -336,7 +361,6 @@ class StoreSuite:
 
         execution = await begun(store, execution_id)
 
-        assert execution is not None
         assert list(execution.steps) == taken
 
     # Backlog and dispatch
@@ -362,55 +386,63 @@ class StoreSuite:
     async def test_claims_are_oldest_first_and_limited(self, store: HistoryStore) -> None:
         late, early, middle = [await accepted(store, accepted_at=T0 + SECOND * n) for n in (3, 1, 2)]
 
-        assert await claimed(store, limit=2) == [early, middle]
-        assert await claimed(store, limit=2) == [late]
-        assert await claimed(store, limit=2) == []
+        assert await admitted(store, limit=2) == [early, middle]
+        assert await admitted(store, limit=2) == [late]
+        assert await admitted(store, limit=2) == []
 
     async def test_a_claim_has_the_event(self, store: HistoryStore) -> None:
         new = an_execution(event={"body": "hello"})
         await store.accept([new])
 
-        (execution,) = await store.claim(limit=1, now=T0, until=T0 + MINUTE)
+        (execution,) = await store.admit(limit=1, claim=60)
 
         assert execution == await store.execution(new.id)
 
-    async def test_only_accepted_executions_without_a_flow_run_are_claimed(self, store: HistoryStore) -> None:
-        await accepted(store, flow_run_id="run-1")
+    async def test_what_has_a_flow_run_or_runs_is_not_claimed(self, store: HistoryStore) -> None:
+        dispatched = await accepted(store)
+        await admitted(store)
+        await store.dispatched({dispatched: "run-1"})
         await running(store)
         await ended(store)
 
-        assert await claimed(store) == []
+        assert await admitted(store) == []
 
-    async def test_a_claim_runs_out(self, store: HistoryStore) -> None:
+    async def test_a_claim_runs_out(self, store: HistoryStore, clock: ManualClock) -> None:
         execution_id = await accepted(store)
-        await claimed(store, now=T0)
+        await admitted(store, claim=60)
 
-        assert await claimed(store, now=T0 + MINUTE - SECOND) == []
-        assert await claimed(store, now=T0 + MINUTE) == [execution_id]
+        clock.move(seconds=59)
+        assert await admitted(store) == []
+        clock.move(seconds=1)
+        assert await admitted(store) == [execution_id]
 
     async def test_a_released_claim_is_free_at_once(self, store: HistoryStore) -> None:
         released, kept = await accepted(store), await accepted(store)
-        await claimed(store)
+        await admitted(store)
 
         await store.release([released])
 
-        assert await claimed(store) == [released]
-        assert kept not in await claimed(store)
+        assert await admitted(store) == [released]
+        assert kept not in await admitted(store)
 
     async def test_many_who_claim_at_once_share_out_the_executions(self, store: HistoryStore) -> None:
+        await store.publish(a_version(declaration={"concurrency": {"limit": 20}}))
         all_ids = [await accepted(store) for _ in range(12)]
 
-        shares = await asyncio.gather(*(claimed(store, limit=3) for _ in range(6)))
+        shares = await asyncio.gather(*(admitted(store, limit=3) for _ in range(6)))
 
         assert sorted(execution_id for share in shares for execution_id in share) == sorted(all_ids)
 
-    async def test_a_dispatched_execution_has_its_flow_run_and_is_not_claimed_again(self, store: HistoryStore) -> None:
+    async def test_a_dispatched_execution_has_its_flow_run_and_is_not_claimed_again(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         one, two = await accepted(store), await accepted(store)
-        await claimed(store)
+        await admitted(store)
 
         await store.dispatched({two: "run-2", one: "run-1", "unknown": "run-3"})
 
-        assert await claimed(store, now=T0 + DAY) == []
+        clock.move(days=1)
+        assert await admitted(store) == []
         assert (await get(store, one)).flow_run_id == "run-1"
         found = await store.execution_of_flow_run("run-2")
         assert found is not None
@@ -420,19 +452,20 @@ class StoreSuite:
     async def test_dispatching_nothing_is_fine(self, store: HistoryStore) -> None:
         await store.dispatched({})
         await store.release([])
-        assert await store.renew([], owner="host/1", until=T0) == []
+        assert await store.renew([], lease=60) == {}
         assert await store.finished([]) == {}
+        assert await store.executions_of_flow_runs([]) == {}
 
     async def test_an_execution_cancelled_while_it_was_dispatched_stays_cancelled(self, store: HistoryStore) -> None:
         execution_id = await accepted(store)
-        await claimed(store)
-        await store.request_cancel(execution_id, by="api", reason="wrong", now=T0)
+        await admitted(store)
+        await store.request_cancel(execution_id, by="api", reason="wrong")
 
         await store.dispatched({execution_id: "run-1"})
 
         execution = await get(store, execution_id)
         assert (execution.status, execution.flow_run_id) == (Status.CANCELLED, "run-1")
-        assert await begun(store, execution_id, flow_run_id="run-1") is None
+        assert await begin(store, execution_id, flow_run_id="run-1") is Refusal.ENDED
 
     async def test_an_execution_begun_before_its_dispatch_was_noted_keeps_running(self, store: HistoryStore) -> None:
         execution_id = await accepted(store)
@@ -445,6 +478,7 @@ class StoreSuite:
 
     async def test_a_dispatch_not_begun_for_long_is_stale(self, store: HistoryStore, clock: ManualClock) -> None:
         first, second, third, taken = [await accepted(store) for _ in range(4)]
+        await admitted(store)
         await store.dispatched({second: "run-2", taken: "run-4"})
         await begun(store, taken)
         clock.move(minutes=1)
@@ -452,146 +486,167 @@ class StoreSuite:
         clock.move(minutes=1)
         await store.dispatched({third: "run-3"})
 
-        assert ids(await store.stale_dispatches(T0 + 2 * MINUTE, 10)) == [second, first]
-        assert ids(await store.stale_dispatches(T0 + 2 * MINUTE, 1)) == [second]
-        assert ids(await store.stale_dispatches(T0, 10)) == []
+        assert ids(await store.stale_dispatches(older_than=0, limit=10)) == [second, first]
+        assert ids(await store.stale_dispatches(older_than=0, limit=1)) == [second]
+        assert ids(await store.stale_dispatches(older_than=60, limit=10)) == [second]
+        assert ids(await store.stale_dispatches(older_than=120, limit=10)) == []
+
+    async def test_what_waits_for_a_slot_is_no_stale_dispatch(self, store: HistoryStore, clock: ManualClock) -> None:
+        execution_id = await accepted(store, flow_run_id="run-1")
+        clock.move(hours=1)
+        waiting = await store.stale_dispatches(older_than=60, limit=10)
+        await admitted(store)
+        woken = await store.stale_dispatches(older_than=60, limit=10)
+        clock.move(hours=1)
+
+        assert (waiting, woken) == ([], [])
+        assert ids(await store.stale_dispatches(older_than=60, limit=10)) == [execution_id]
 
     async def test_an_undispatched_execution_is_claimed_again(self, store: HistoryStore) -> None:
         lost, begun_since = await accepted(store), await accepted(store)
+        await admitted(store)
         await store.dispatched({lost: "run-1", begun_since: "run-2"})
         await begun(store, begun_since)
 
         await store.undispatch(lost)
         await store.undispatch(begun_since)
 
-        assert await claimed(store) == [lost]
+        assert await admitted(store) == [lost]
         assert (await get(store, lost)).flow_run_id is None
         assert (await get(store, begun_since)).flow_run_id == "run-2"
 
     # Running
 
-    async def test_beginning_gives_the_execution_with_event_and_steps(self, store: HistoryStore) -> None:
+    async def test_beginning_gives_the_execution_with_event_and_steps(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         execution_id = await accepted(store)
 
-        execution = await store.begin(
-            execution_id, flow_run_id="run-1", owner="host/1", now=T0 + SECOND, lease_until=T0 + MINUTE
-        )
+        clock.move(seconds=1)
 
-        assert execution is not None
+        execution = await store.begin(execution_id, flow_run_id="run-1", owner="host/1", lease=60)
+
+        assert isinstance(execution, Execution)
         assert execution == await store.execution(execution_id)
         assert (execution.status, execution.runs, execution.owner) == (Status.RUNNING, 1, "host/1")
-        assert (execution.started_at, execution.lease_until) == (T0 + SECOND, T0 + MINUTE)
+        assert (execution.started_at, execution.lease_until) == (T0 + SECOND, T0 + SECOND + MINUTE)
+        assert (execution.begun_at, execution.admitted_at, execution.spent) == (T0 + SECOND, T0 + SECOND, 0.0)
         assert (execution.flow_run_id, execution.event["body"]) == ("run-1", {"amount": 12})
 
     async def test_the_trace_it_was_accepted_in_goes_with_an_execution(self, store: HistoryStore) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         traced, untraced = await accepted(store, trace=trace), await accepted(store)
 
-        [first, second] = await store.claim(limit=2, now=T0, until=T0 + MINUTE)
+        [first, second] = await store.admit(limit=2, claim=60)
         begun_ = [await begun(store, execution_id) for execution_id in (traced, untraced)]
 
         assert (first.trace, second.trace) == (trace, None)
-        assert [execution and execution.trace for execution in begun_] == [trace, None]
+        assert [execution.trace for execution in begun_] == [trace, None]
 
-    async def test_beginning_again_counts_and_keeps_the_first_start(self, store: HistoryStore) -> None:
+    async def test_beginning_again_counts_and_keeps_the_first_start(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         execution_id = await accepted(store)
         await begun(store, execution_id, flow_run_id="run-1")
-        await store.save_step(execution_id, a_step(output=1))
+        await save(store, execution_id, a_step(output=1))
+        clock.move(hours=1)
 
-        again = await begun(store, execution_id, owner="other/2", now=T0 + HOUR, lease_until=T0 + 2 * HOUR)
+        again = await begun(store, execution_id, owner="other/2", lease=3_600)
 
-        assert again is not None
         assert (again.runs, again.owner, again.started_at, again.flow_run_id) == (2, "other/2", T0, "run-1")
-        assert again.lease_until == T0 + 2 * HOUR
+        assert (again.begun_at, again.lease_until) == (T0 + HOUR, T0 + 2 * HOUR)
         assert [step.output for step in again.steps] == [1]
 
     @pytest.mark.parametrize("status", [status for status in Status if status.is_final])
     async def test_what_has_ended_is_not_begun(self, store: HistoryStore, status: Status) -> None:
         execution_id = await ended(store, status)
 
-        assert await begun(store, execution_id) is None
+        assert await begin(store, execution_id) is Refusal.ENDED
         assert (await get(store, execution_id)).status is status
 
     async def test_what_is_unknown_is_not_begun(self, store: HistoryStore) -> None:
-        assert await begun(store, "unknown") is None
+        assert await begin(store, "unknown") is Refusal.UNKNOWN
 
-    async def test_a_begun_execution_is_claimed_by_nobody(self, store: HistoryStore) -> None:
+    async def test_a_begun_execution_is_claimed_by_nobody(self, store: HistoryStore, clock: ManualClock) -> None:
         execution_id = await accepted(store)
-        await claimed(store)
+        await admitted(store)
         await begun(store, execution_id)
+        clock.move(days=1)
 
-        assert await claimed(store, now=T0 + DAY) == []
+        assert await admitted(store) == []
 
     async def test_a_step_saved_again_is_replaced(self, store: HistoryStore) -> None:
         execution_id = await running(store)
         done = a_step(attempts=3, output={"ts": "1"}, started_at=T0, finished_at=T0 + SECOND)
 
-        await store.save_step(execution_id, a_step(status=Status.RUNNING, started_at=T0))
-        await store.save_step(execution_id, done)
+        await save(store, execution_id, a_step(status=Status.RUNNING, started_at=T0))
+        await save(store, execution_id, done)
 
         assert (await get(store, execution_id)).steps == (done,)
 
     async def test_steps_are_in_the_order_they_started(self, store: HistoryStore) -> None:
         execution_id = await running(store)
         order = [("b", SECOND), ("a", SECOND), ("skipped", None), ("d", 3 * SECOND), ("c", 2 * SECOND)]
-        for step_id, after in order:
-            await store.save_step(execution_id, a_step(step_id, started_at=T0 + after if after else None))
-        await store.save_step(execution_id, a_step("b", started_at=T0 + SECOND, attempts=2))
+        for path, after in order:
+            await save(store, execution_id, a_step(path, started_at=T0 + after if after else None))
+        await save(store, execution_id, a_step("b", started_at=T0 + SECOND, attempts=2))
 
-        assert [step.step_id for step in (await get(store, execution_id)).steps] == ["b", "a", "skipped", "c", "d"]
+        assert [step.path for step in (await get(store, execution_id)).steps] == ["b", "a", "skipped", "c", "d"]
 
     async def test_a_step_of_an_unknown_execution_is_refused(self, store: HistoryStore) -> None:
-        with pytest.raises(NotFound, match="there is no execution unknown"):
-            await store.save_step("unknown", a_step())
+        assert await store.save_step(Hold("unknown", "host/1", 1), a_step()) is False
 
     async def test_one_refused_write_does_not_fail_its_neighbours(self, store: HistoryStore) -> None:
         execution_id = await running(store)
+        hold = await hold_of(store, execution_id)
 
         results = await asyncio.gather(
-            store.save_step(execution_id, a_step("one")),
-            store.save_step("unknown", a_step("two")),
-            store.save_step(execution_id, a_step("three")),
+            store.save_step(hold, a_step("one")),
+            store.save_step(replace(hold, run=2), a_step("two")),
+            store.save_step(hold, a_step("three")),
             store.accept([an_execution(id="neighbour")]),
-            return_exceptions=True,
         )
 
-        assert [type(result) for result in results] == [type(None), NotFound, type(None), list]
-        assert [step.step_id for step in (await get(store, execution_id)).steps] == ["one", "three"]
+        assert results[:3] == [True, False, True]
+        assert [step.path for step in (await get(store, execution_id)).steps] == ["one", "three"]
         assert (await get(store, "neighbour")).status is Status.ACCEPTED
 
-    async def test_the_first_end_wins(self, store: HistoryStore) -> None:
+    async def test_the_first_end_wins(self, store: HistoryStore, clock: ManualClock) -> None:
         execution_id = await running(store)
+        hold = await hold_of(store, execution_id)
 
-        assert await store.finish(execution_id, Status.SUCCEEDED, now=T0 + SECOND, output={"sent": 1}) is True
-        assert await store.finish(execution_id, Status.FAILED, now=T0 + HOUR, error={"code": "x"}) is False
+        clock.move(seconds=1)
+        assert await store.finish(hold, Status.SUCCEEDED, output={"sent": 1}, answer={"status": 200}) is True
+        clock.move(hours=1)
+        assert await store.finish(hold, Status.FAILED, error={"code": "x"}) is False
 
         execution = await get(store, execution_id)
         assert (execution.status, execution.finished_at) == (Status.SUCCEEDED, T0 + SECOND)
-        assert (execution.output, execution.error) == ({"sent": 1}, None)
+        assert (execution.output, execution.error, execution.answer) == ({"sent": 1}, None, {"status": 200})
         assert (execution.owner, execution.lease_until) == (None, None)
 
     async def test_of_two_ends_at_once_one_wins(self, store: HistoryStore) -> None:
-        execution_id = await running(store)
+        hold = await hold_of(store, await running(store))
 
-        won = await asyncio.gather(*(store.finish(execution_id, Status.SUCCEEDED, now=T0) for _ in range(5)))
+        won = await asyncio.gather(*(store.finish(hold, Status.SUCCEEDED) for _ in range(5)))
 
         assert won.count(True) == 1
 
     async def test_an_unknown_execution_does_not_end(self, store: HistoryStore) -> None:
-        assert await store.finish("unknown", Status.FAILED, now=T0) is False
+        assert await store.finish(Hold("unknown", None, 0), Status.FAILED) is False
 
     @pytest.mark.parametrize("status", [Status.ACCEPTED, Status.RUNNING])
     async def test_only_an_end_ends(self, store: HistoryStore, status: Status) -> None:
-        execution_id = await running(store)
+        hold = await hold_of(store, await running(store))
 
         with pytest.raises(ValueError, match="is no end"):
-            await store.finish(execution_id, status, now=T0)
+            await store.finish(hold, status)
 
     async def test_what_was_never_begun_can_end(self, store: HistoryStore) -> None:
         execution_id = await accepted(store)
 
-        assert await store.finish(execution_id, Status.FAILED, now=T0, error={"code": "crashed"}) is True
-        assert await claimed(store) == []
+        assert await store.finish(Hold(execution_id, None, 0), Status.FAILED, error={"code": "crashed"}) is True
+        assert await admitted(store) == []
 
     @pytest.mark.parametrize(
         ("status", "expected"),
@@ -603,37 +658,50 @@ class StoreSuite:
         ],
     )
     async def test_an_end_closes_the_steps_that_still_run(
-        self, store: HistoryStore, status: Status, expected: Status
+        self, store: HistoryStore, clock: ManualClock, status: Status, expected: Status
     ) -> None:
         execution_id = await running(store)
         done = a_step("done", finished_at=T0, started_at=T0)
-        await store.save_step(execution_id, done)
-        await store.save_step(execution_id, a_step("open", Status.RUNNING, started_at=T0 + SECOND))
+        await save(store, execution_id, done, a_step("open", Status.RUNNING, started_at=T0 + SECOND))
+        clock.move(minutes=1)
 
-        await store.finish(execution_id, status, now=T0 + MINUTE)
+        await finish(store, execution_id, status)
 
         first, second = (await get(store, execution_id)).steps
         assert first == done
         assert (second.status, second.finished_at) == (expected, T0 + MINUTE)
 
-    async def test_only_the_owner_renews_its_lease(self, store: HistoryStore) -> None:
+    async def test_only_the_owner_renews_its_lease(self, store: HistoryStore, clock: ManualClock) -> None:
         mine, others = await running(store, owner="host/1"), await running(store, owner="host/2")
-        over = await ended(store)
+        waits, over = await accepted(store), await running(store)
+        holds = [await hold_of(store, execution_id) for execution_id in (mine, others, waits, over)]
+        await store.finish(holds[-1], Status.SUCCEEDED)
+        clock.move(seconds=30)
 
-        renewed = await store.renew([mine, others, over, "unknown"], owner="host/1", until=T0 + HOUR)
+        unknown = Hold("unknown", "host/1", 1)
+        renewed = await store.renew([holds[0], replace(holds[1], owner="host/1"), *holds[2:], unknown], lease=3_600)
 
-        leases = [(await get(store, execution_id)).lease_until for execution_id in (mine, others, over)]
-        assert leases == [T0 + HOUR, T0 + MINUTE, None]
-        assert renewed == [mine]
+        leases = [(await get(store, execution_id)).lease_until for execution_id in (mine, others, waits, over)]
+        assert leases == [T0 + HOUR + 30 * SECOND, T0 + MINUTE, None, None]
+        assert renewed == {mine: None}
 
-    async def test_a_lease_that_is_over_has_expired(self, store: HistoryStore) -> None:
-        execution_id = await running(store, lease_until=T0 + MINUTE)
-        await running(store, lease_until=T0 + HOUR)
+    async def test_many_leases_are_renewed_at_once(self, store: HistoryStore) -> None:
+        holds = [await hold_of(store, await running(store, workflow=f"w{n % 20}")) for n in range(100)]
+
+        assert set(await store.renew(holds, lease=60)) == {hold.execution_id for hold in holds}
+
+    async def test_a_lease_that_is_over_has_expired(self, store: HistoryStore, clock: ManualClock) -> None:
+        execution_id = await running(store, lease=60)
+        long_over = await running(store, lease=-60)
+        await running(store, lease=3_600)
         await accepted(store)
         await ended(store)
 
-        assert await store.expired(T0 + MINUTE - SECOND) == []
-        assert ids(await store.expired(T0 + MINUTE)) == [execution_id]
+        clock.move(seconds=59)
+        assert ids(await store.expired()) == [long_over]
+        clock.move(seconds=1)
+        assert ids(await store.expired()) == [long_over, execution_id]
+        assert ids(await store.expired(1)) == [long_over]
 
     async def test_running_executions_are_found_by_their_owner(self, store: HistoryStore) -> None:
         mine = [await running(store, owner="host/1"), await running(store, owner="host/12")]
@@ -649,57 +717,62 @@ class StoreSuite:
         self, store: HistoryStore, clock: ManualClock
     ) -> None:
         execution_id = await accepted(store)
+        await admitted(store)
         await store.dispatched({execution_id: "run-1"})
-        await begun(store, execution_id, flow_run_id="run-1")
-        await store.save_step(execution_id, a_step(status=Status.RUNNING, started_at=T0))
+        hold = (await begun(store, execution_id, flow_run_id="run-1")).hold
+        await store.save_step(hold, a_step(status=Status.RUNNING, started_at=T0))
         clock.move(hours=1)
 
-        assert await store.requeue(execution_id, owner="host/1") is True
+        assert await store.requeue(hold) is True
 
         execution = await get(store, execution_id)
         assert (execution.status, execution.flow_run_id, execution.runs) == (Status.ACCEPTED, "run-1", 1)
-        assert (execution.owner, execution.lease_until) == (None, None)
+        assert (execution.owner, execution.lease_until, execution.admitted_at) == (None, None, T0)
         assert [step.status for step in execution.steps] == [Status.RUNNING]
-        assert await claimed(store) == []
-        assert await store.stale_dispatches(T0 + HOUR, 10) == []  # it waits since it was requeued
-        assert ids(await store.stale_dispatches(T0 + 2 * HOUR, 10)) == [execution_id]
+        assert await admitted(store) == []
+        clock.move(minutes=1)
+        assert await store.stale_dispatches(older_than=60, limit=10) == []  # it waits since it was requeued
+        clock.move(seconds=1)
+        assert ids(await store.stale_dispatches(older_than=60, limit=10)) == [execution_id]
 
     async def test_a_requeued_execution_without_a_flow_run_is_dispatched(self, store: HistoryStore) -> None:
         execution_id = await running(store)
 
-        assert await store.requeue(execution_id, owner="host/1") is True
-        assert await claimed(store) == [execution_id]
+        assert await store.requeue(await hold_of(store, execution_id)) is True
+        assert await admitted(store) == [execution_id]
 
     async def test_only_the_owner_requeues_and_only_what_runs(self, store: HistoryStore) -> None:
         runs, waits, over = await running(store), await accepted(store), await ended(store)
 
-        assert await store.requeue(runs, owner="host/2") is False
-        assert await store.requeue(runs, owner=None) is False
-        assert await store.requeue(waits, owner=None) is False
-        assert await store.requeue(over, owner="host/1") is False
-        assert await store.requeue("unknown", owner="host/1") is False
+        assert await store.requeue(Hold(runs, "host/2", 1)) is False
+        assert await store.requeue(Hold(runs, None, 1)) is False
+        assert await store.requeue(Hold(waits, None, 0)) is False
+        assert await store.requeue(Hold(over, "host/1", 1)) is False
+        assert await store.requeue(Hold("unknown", "host/1", 1)) is False
         assert (await get(store, runs)).status is Status.RUNNING
 
-    async def test_a_cancelled_execution_that_was_not_dispatched_ends_at_once(self, store: HistoryStore) -> None:
+    async def test_a_cancelled_execution_that_was_not_dispatched_ends_at_once(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         execution_id = await accepted(store)
+        clock.move(seconds=1)
 
-        execution = await store.request_cancel(execution_id, by="api", reason="wrong order", now=T0 + SECOND)
+        execution = await store.request_cancel(execution_id, by="api", reason="wrong order")
 
         assert execution is not None
         assert (execution.status, execution.finished_at) == (Status.CANCELLED, T0 + SECOND)
         assert execution.cancel_requested == {"by": "api", "reason": "wrong order"}
-        assert await claimed(store) == []
-        assert await begun(store, execution_id) is None
+        assert await admitted(store) == []
+        assert await begin(store, execution_id) is Refusal.ENDED
 
     async def test_a_cancelled_execution_that_was_dispatched_is_told_when_it_begins(self, store: HistoryStore) -> None:
         execution_id = await accepted(store)
         await store.dispatched({execution_id: "run-1"})
 
-        noted = await store.request_cancel(execution_id, by="api", reason="", now=T0)
+        noted = await store.request_cancel(execution_id, by="api", reason="")
         execution = await begun(store, execution_id)
 
         assert noted is not None
-        assert execution is not None
         assert (noted.status, noted.flow_run_id) == (Status.ACCEPTED, "run-1")
         assert execution.cancel_requested == {"by": "api", "reason": ""}
 
@@ -708,8 +781,8 @@ class StoreSuite:
     ) -> None:
         execution_id = await running(store)
 
-        await store.request_cancel(execution_id, by="first", reason="a", now=T0)
-        execution = await store.request_cancel(execution_id, by="second", reason="b", now=T0)
+        await store.request_cancel(execution_id, by="first", reason="a")
+        execution = await store.request_cancel(execution_id, by="second", reason="b")
 
         assert execution is not None
         assert (execution.status, execution.finished_at) == (Status.RUNNING, None)
@@ -718,21 +791,21 @@ class StoreSuite:
     async def test_a_cancel_comes_too_late_for_what_has_ended(self, store: HistoryStore) -> None:
         execution_id = await ended(store)
 
-        execution = await store.request_cancel(execution_id, by="api", reason="", now=T0 + HOUR)
+        execution = await store.request_cancel(execution_id, by="api", reason="")
 
         assert execution is not None
         assert (execution.status, execution.cancel_requested) == (Status.SUCCEEDED, None)
 
     async def test_a_cancel_of_an_unknown_execution_is_nothing(self, store: HistoryStore) -> None:
-        assert await store.request_cancel("unknown", by="api", reason="", now=T0) is None
+        assert await store.request_cancel("unknown", by="api", reason="") is None
 
     async def test_cancels_are_found_by_those_who_run_the_executions(self, store: HistoryStore) -> None:
         one, other, third = [await running(store) for _ in range(3)]
-        await store.request_cancel(one, by="api", reason="wrong", now=T0)
-        await store.request_cancel(third, by="api", reason="", now=T0)
+        await store.request_cancel(one, by="api", reason="wrong")
+        await store.request_cancel(third, by="api", reason="")
 
-        assert await store.cancel_requests([one, other, "unknown"]) == {one: {"by": "api", "reason": "wrong"}}
-        assert await store.cancel_requests([]) == {}
+        holds = [await hold_of(store, execution_id) for execution_id in (one, other)]
+        assert await store.renew(holds, lease=60) == {one: {"by": "api", "reason": "wrong"}, other: None}
 
     # Reading
 
@@ -745,25 +818,25 @@ class StoreSuite:
 
     async def test_those_who_wait_get_what_has_ended(self, store: HistoryStore) -> None:
         runs, over = await running(store), await running(store)
-        await store.save_step(over, a_step())
-        await store.finish(over, Status.FAILED, now=T0, output=[1], error={"code": "x"})
+        await save(store, over, a_step())
+        await finish(store, over, Status.FAILED, output=[1], error={"code": "x"}, answer={"status": 500})
 
         found = await store.finished([runs, over, "unknown"])
 
         whole = await get(store, over)
         assert found == {over: replace(whole, event=None, steps=())}
-        assert (found[over].output, found[over].error) == ([1], {"code": "x"})
+        assert (found[over].output, found[over].error, found[over].answer) == ([1], {"code": "x"}, {"status": 500})
 
     async def test_a_page_is_newest_first_and_light(self, store: HistoryStore) -> None:
         first, second = await accepted(store), await running(store)
-        await store.save_step(second, a_step())
-        await store.finish(second, Status.FAILED, now=T0, output=[1], error={"code": "x"})
+        await save(store, second, a_step())
+        await finish(store, second, Status.FAILED, output=[1], error={"code": "x"}, answer={"status": 500})
 
         page = await store.executions()
 
         whole = await get(store, second)
         assert ids(page.items) == [second, first]
-        assert page.items[0] == replace(whole, event=None, output=None, steps=())
+        assert page.items[0] == replace(whole, event=None, output=None, answer=None, steps=())
         assert page.items[0].error == {"code": "x"}
         assert page.next_cursor is None
 
@@ -827,8 +900,13 @@ class StoreSuite:
 
     # Keeping it small
 
-    async def test_pruning_removes_what_ended_before_oldest_first(self, store: HistoryStore) -> None:
-        last, first, second = [await ended(store, at=T0 + HOUR * n) for n in (3, 1, 2)]
+    async def test_pruning_removes_what_ended_before_oldest_first(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
+        last, first, second = [await running(store) for _ in range(3)]
+        for execution_id in (first, second, last):
+            clock.move(hours=1)
+            await finish(store, execution_id, Status.SUCCEEDED)
         kept = [await accepted(store), await running(store)]
 
         assert await store.prune(before=T0 + 3 * HOUR, limit=1) == 1
@@ -840,8 +918,8 @@ class StoreSuite:
 
     async def test_a_pruned_execution_leaves_nothing_behind(self, store: HistoryStore) -> None:
         execution_id = await running(store, event={"body": "secret"})
-        await store.save_step(execution_id, a_step())
-        await store.finish(execution_id, Status.SUCCEEDED, now=T0)
+        await save(store, execution_id, a_step())
+        await finish(store, execution_id, Status.SUCCEEDED)
         await store.prune(before=T0 + SECOND, limit=10)
 
         await store.accept([an_execution(id=execution_id, event={"body": "new"})])
@@ -852,27 +930,35 @@ class StoreSuite:
     async def test_a_delivery_is_remembered_longer_than_its_execution(
         self, store: HistoryStore, clock: ManualClock
     ) -> None:
-        execution_id = await ended(store, dedupe_key="k", dedupe_until=T0 + DAY)
+        execution_id = await ended(store, dedupe_keys=["k"], dedupe_until=T0 + DAY)
 
         await store.prune(before=T0 + SECOND, limit=10)
-        assert await store.accept([an_execution(dedupe_key="k")]) == [Accepted(execution_id, True)]
+        assert await store.accept([an_execution(dedupe_keys=["k"])]) == [Accepted(execution_id, True)]
 
         clock.move(days=1)
-        assert (await store.accept([an_execution(dedupe_key="k")]))[0].duplicate is False
+        assert (await store.accept([an_execution(dedupe_keys=["k"])]))[0].duplicate is False
 
-    async def test_deliveries_are_forgotten_when_their_time_is_over(self, store: HistoryStore) -> None:
+    async def test_deliveries_are_forgotten_when_their_time_is_over(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         lifetimes = [SECOND, SECOND, SECOND, DAY, None]
         for number, lifetime in enumerate(lifetimes):
-            await accepted(store, dedupe_key=f"k{number}", dedupe_until=T0 + lifetime if lifetime else None)
+            await accepted(store, dedupe_keys=[f"k{number}"], dedupe_until=T0 + lifetime if lifetime else None)
 
-        assert await store.forget_deliveries(now=T0, limit=10) == 0
-        assert await store.forget_deliveries(now=T0 + SECOND, limit=2) == 2
-        assert await store.forget_deliveries(now=T0 + SECOND, limit=2) == 1
-        assert [(await store.accept([an_execution(dedupe_key=f"k{n}")]))[0].duplicate for n in (3, 4)] == [True, True]
+        assert await store.forget_deliveries(limit=10) == 0
+        clock.move(seconds=1)
+        assert await store.forget_deliveries(limit=2) == 2
+        assert await store.forget_deliveries(limit=2) == 1
+        assert [(await store.accept([an_execution(dedupe_keys=[f"k{n}"])]))[0].duplicate for n in (3, 4)] == [
+            True,
+            True,
+        ]
 
-    async def test_the_newest_ends_have_a_last_one(self, store: HistoryStore) -> None:
-        for hours in (2, 1, 3):
-            await ended(store, at=T0 + HOUR * hours)
+    async def test_the_newest_ends_have_a_last_one(self, store: HistoryStore, clock: ManualClock) -> None:
+        second, first, third = [await running(store) for _ in range(3)]
+        for execution_id in (first, second, third):
+            clock.move(hours=1)
+            await finish(store, execution_id, Status.SUCCEEDED)
         await running(store)
 
         assert await store.end_of_newest(1) == T0 + 3 * HOUR
@@ -886,25 +972,28 @@ class StoreSuite:
         new = an_execution(event={"body": large}, steps=[a_step("taken", output=large)])
         await store.accept([new])
 
-        (claimed,) = await store.claim(limit=1, now=T0, until=T0 + MINUTE)
+        (handed_over,) = await store.admit(limit=1, claim=60)
         begun_ = await begun(store, new.id)
-        await store.save_step(new.id, a_step("own", output=[large]))
-        await store.finish(new.id, Status.SUCCEEDED, now=T0, output=large)
+        await save(store, new.id, a_step("own", output=[large]))
+        await finish(store, new.id, Status.SUCCEEDED, output=large, answer={"body": large})
 
-        assert begun_ is not None
-        assert [claimed.event, begun_.event, begun_.steps[0].output] == [{"body": large}, {"body": large}, large]
+        assert [handed_over.event, begun_.event, begun_.steps[0].output] == [{"body": large}, {"body": large}, large]
         execution = await get(store, new.id)
-        assert (execution.event, execution.output) == ({"body": large}, large)
+        assert (execution.event, execution.output, execution.answer) == ({"body": large}, large, {"body": large})
         assert [step.output for step in execution.steps] == [large, [large]]
-        assert (await store.finished([new.id]))[new.id].output == large
-        cancelled = await store.request_cancel(new.id, by="api", reason="", now=T0)
+        over = (await store.finished([new.id]))[new.id]
+        assert (over.output, over.answer) == (large, {"body": large})
+        cancelled = await store.request_cancel(new.id, by="api", reason="")
         assert cancelled is not None
-        assert cancelled.output == large
+        assert (cancelled.output, cancelled.answer) == (large, {"body": large})
 
-    async def test_a_large_document_stays_while_another_execution_has_it(self, store: HistoryStore) -> None:
+    async def test_a_large_document_stays_while_another_execution_has_it(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
         large = {"body": "x" * 300_000}
         first = await ended(store, event=large)
-        second = await ended(store, event=large, at=T0 + HOUR)
+        clock.move(hours=1)
+        second = await ended(store, event=large)
 
         assert await store.prune(before=T0 + SECOND, limit=10) == 1
 
@@ -917,18 +1006,21 @@ class StoreSuite:
     async def test_a_step_whose_output_is_too_large_is_refused(self, store: HistoryStore) -> None:
         execution_id = await running(store)
         output = "x" * (Limits().output_bytes - 2)
-        await store.save_step(execution_id, a_step("just", output=output))
+        await save(store, execution_id, a_step("just", output=output))
 
         with pytest.raises(TooLarge, match=r"the output is 10485761 bytes .* the 10485760 that are kept"):
-            await store.save_step(execution_id, a_step("over", output=output + "x"))
+            await save(store, execution_id, a_step("over", output=output + "x"))
 
-        assert [step.step_id for step in (await get(store, execution_id)).steps] == ["just"]
+        assert [step.path for step in (await get(store, execution_id)).steps] == ["just"]
 
-    async def test_an_execution_whose_output_is_too_large_does_not_end_with_it(self, store: HistoryStore) -> None:
+    @pytest.mark.parametrize("part", ["output", "answer"])
+    async def test_an_execution_whose_end_is_too_large_does_not_end_with_it(
+        self, store: HistoryStore, part: str
+    ) -> None:
         execution_id = await running(store)
 
-        with pytest.raises(TooLarge):
-            await store.finish(execution_id, Status.SUCCEEDED, now=T0, output="x" * Limits().output_bytes)
+        with pytest.raises(TooLarge, match=f"the {part} is"):
+            await finish(store, execution_id, Status.SUCCEEDED, **{part: "x" * Limits().output_bytes})
 
         assert (await get(store, execution_id)).status is Status.RUNNING
 

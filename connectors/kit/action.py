@@ -20,11 +20,11 @@ from weakref import WeakKeyDictionary
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext, TaskRunContext
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from blocks.credential import Credential
 from connectors.kit.call import CredentialSource, current_call, current_runner
+from connectors.kit.direct import script_runner
 from foundation.errors import ActionError, CredentialError
 
 P = ParamSpec("P")
@@ -83,9 +83,8 @@ class Action(Task[P, R]):
     if not TYPE_CHECKING:  # the author's signature, as `Task` shows it, is what type checkers see
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            nested = current_call.get(None) is not None  # an action that calls another one is one step
-            unmanaged = current_runner.get(None) is not None and not (FlowRunContext.get() or TaskRunContext.get())
-            if nested or unmanaged:  # without a flow run, a task run would start a Prefect server
+            # An action that calls another one is one step. In a workflow the runner makes the task run, if any.
+            if current_call.get(None) is not None or current_runner.get(None) is not None:
                 return self.fn(*args, **kwargs)
             return super().__call__(*args, **kwargs)
 
@@ -112,8 +111,6 @@ class Action(Task[P, R]):
                 return await body()
             runner = current_runner.get(None)
             if runner is None:
-                from connectors.kit.direct import script_runner  # it imports this module
-
                 async with script_runner() as runner:
                     return await runner.run(self, dict(arguments), body)
             return await runner.run(self, dict(arguments), body)

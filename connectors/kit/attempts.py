@@ -6,25 +6,22 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectors.kit.call import Call, current_call
 from connectors.kit.retry import RetryPolicy, retried
 from foundation.errors import ActionError, IpaasError, StepTimeout
 
-if TYPE_CHECKING:
-    from connectors.kit.action import Action
-
 
 async def run_attempts(
-    action: Action[Any, Any],
+    name: str,
     body: Callable[[], Awaitable[Any]],
     *,
     call: Call,
     policy: RetryPolicy | None = None,
     timeout: float | None = None,
 ) -> tuple[Any, int]:
-    """Runs `body`, one call of `action`, until it succeeds or may not be tried again.
+    """Runs `body`, one call of the action called `name`, until it succeeds or may not be tried again.
 
     Args:
         call: what the action sees as `current_call`; its `attempt` is set for each attempt.
@@ -51,7 +48,7 @@ async def run_attempts(
                 return await body()
         except TimeoutError as error:
             if limit.expired():
-                message = f"{action.action_name} took longer than its timeout of {timeout:g} s"
+                message = f"{name} took longer than its timeout of {timeout:g} s"
                 raise StepTimeout(message, retriable=True) from None
             raise _unexpected(error, call) from None
         except IpaasError as error:

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx
 
-from blocks.credential import Credential
 from connectors.kit.circuit import Circuits
 from foundation.clock import Clock
 from foundation.masking import Masker
 from foundation.settings import ConnectorSettings
 
 if TYPE_CHECKING:
-    from connectors.kit.action import Action
+    from blocks.credential import Credential
 
-C = TypeVar("C", bound=Credential)
+C = TypeVar("C", bound="Credential")
 
 
 class CredentialSource(Protocol):
@@ -64,22 +63,37 @@ class Call:
 
     services: Services
     execution_id: str
-    step_id: str
+    path: str
+    """The step's path in its execution: `notify`, inside loops `lines[3].reserve`."""
     attempt: int = 1
     logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("ipaas.step"))
     retry_declared: bool = False
     """The workflow says itself how this step is retried; the connector's own retries stay out of it."""
     repeats: list[str] = field(default_factory=list)
     """One line for each request the connector's own retries sent again; each counts as an attempt of the step."""
+    wrote_host: Callable[[str], bool] = lambda host: True
+    """Whether the author wrote this `host:port` himself, as opposed to its coming from data.
+
+    Asked only when the address is not public.
+    """
 
     @property
     def idempotency_key(self) -> str:
-        """The same over retries, restarts and replays from a later step: `<execution id>:<step id>`."""
-        return f"{self.execution_id}:{self.step_id}"
+        """The same over retries, restarts and replays from a later step: `<execution id>:<path>`."""
+        return f"{self.execution_id}:{self.path}"
+
+
+class Called(Protocol):
+    """What is known of an action here; `connectors.kit.action.Action` has it."""
+
+    @property
+    def action_name(self) -> str:
+        """`slack.post_message`"""
+        ...
 
 
 class StepRunner(Protocol):
-    async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
+    async def run(self, action: Called, arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
         """Runs `body`, one call of `action`, as a step: recorded, retried, timed; returns its (masked) result."""
         ...
 

@@ -26,7 +26,7 @@ async def check_credential(name: str, slug: str, services: Services) -> str | No
     ask = getattr(sys.modules[actions[0].fn.__module__], "check_credential", None) if actions else None
     if ask is None:
         return None
-    token = current_call.set(Call(services, execution_id="check", step_id=name))
+    token = current_call.set(Call(services, execution_id="check", path=name))
     try:
         return str(await ask(name))
     finally:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from blocks.source import PrefectCredentials
 from connectors.kit.attempts import run_attempts
-from connectors.kit.call import Call, Services
+from connectors.kit.call import Call, Called, Services
 from connectors.kit.http_client import new_client
 from connectors.kit.retry import RetryPolicy
 from foundation.clock import SystemClock
 from foundation.errors import ActionError
 from foundation.masking import process_masker
 from foundation.settings import Settings
-
-if TYPE_CHECKING:
-    from connectors.kit.action import Action
 
 
 class DirectRunner:
@@ -41,9 +38,9 @@ class DirectRunner:
         self.services = services
         self._execution_id, self._policy, self._timeout = execution_id, policy, timeout
 
-    async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
-        call = Call(self.services, self._execution_id or str(uuid4()), step_id=action.action_name)
-        result, _ = await run_attempts(action, body, call=call, policy=self._policy, timeout=self._timeout)
+    async def run(self, action: Called, arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
+        call = Call(self.services, self._execution_id or str(uuid4()), path=action.action_name)
+        result, _ = await run_attempts(action.action_name, body, call=call, policy=self._policy, timeout=self._timeout)
         return result
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.on_prefect.flow import compile_version, yaml_version
+from flows.on_prefect.compile import compile_version, yaml_version
 
 _FOLDER = Path(__file__).parent
 

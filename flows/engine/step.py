@@ -1,172 +1,134 @@
-"""How a step runs: known results are not made twice, every attempt is timed and retried, every outcome is recorded.
+"""The one way in which a step runs, whatever its kind and language: known? → condition → render → invoke → record.
 
-One runner serves YAML and Python. A YAML step brings its plan (id, retry, timeout); an action that Python code calls
-has the action's name as its id, numbered from the second call on, so a run that starts again after a crash finds the
-results of the steps that had finished. Calls that Python makes side by side (`asyncio.gather`) come in any order: their
-ids are made of what they are called with.
+What ended is not done again, what was decided is not decided again: a step that has begun in an earlier run of its
+execution runs, whatever its condition would say now.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
-
-from connectors.kit.action import Action
 from connectors.kit.attempts import run_attempts
-from connectors.kit.call import Call
+from connectors.kit.call import Call, Services
 from connectors.kit.retry import RetryPolicy
-from flows.engine.runtime import Runtime
-from flows.history import Execution, Status, StepExecution
-from foundation.errors import (
-    ActionError,
-    CircuitOpen,
-    ConnectionFailed,
-    CredentialError,
-    IpaasError,
-    RemoteError,
-    StepTimeout,
-    TooLarge,
-)
+from flows.engine.failures import NotRun, error_document
+from flows.engine.invoke import EngineAction, Invocation, Invoke, Logger
+from flows.engine.journal import Journal
+from flows.engine.meter import Meter
+from flows.history import Status, StepExecution
+from flows.language.step import ActionStep, Scope
+from foundation.clock import Clock
+from foundation.errors import IpaasError, StorageUnavailable
 from foundation.log_fields import log_fields
-from foundation.tracing import Span, annotate, mark_failed, span
+from foundation.tracing import annotate, mark_failed, span
+
+
+class Runnable(Protocol):
+    """A step as the engine sees it: one of a YAML workflow, or a call that an author's function makes."""
+
+    @property
+    def action(self) -> str: ...
+    def wanted(self, scope: Scope) -> bool: ...
+    def render(self, scope: Scope) -> Any: ...
+    async def run(self, rendered: Any, doing: Doing) -> Any: ...
 
 
 @dataclass(frozen=True)
-class StepPlan:
-    """What the workflow says of a step beyond its arguments. `timeout` is in seconds, per attempt."""
+class Steps:
+    """The steps of one execution.
 
-    step_id: str
-    retry: RetryPolicy | None = None
-    timeout: float | None = None
+    Attributes:
+        actions: all there are, by name.
+    """
+
+    execution_id: str
+    journal: Journal
+    services: Services
+    clock: Clock
+    meter: Meter
+    invoke: Invoke
+    actions: Mapping[str, EngineAction]
+
+    async def run(self, step: Runnable, path: str, scope: Scope, after: Sequence[str] = ()) -> StepExecution:
+        """Runs the step unless it has ended before; how it ended.
+
+        Raises:
+            NotRun: the execution is not this process's any more.
+            StorageUnavailable: it could not be recorded.
+        """
+        recorded = self.journal.steps.get(path)
+        if recorded and recorded.status.is_final:
+            return recorded
+        record = StepExecution(path, step.action, Status.RUNNING, started_at=self.clock.now())
+        doing = Doing(self, path, after)
+        with span("step", {"ipaas.step": path, "ipaas.action": step.action}), log_fields(step=path):
+            try:
+                if recorded is None and not step.wanted(scope):
+                    return await self._ended(replace(record, status=Status.SKIPPED, attempts=0))
+                rendered = step.render(scope)
+                await self.journal.started(record)
+                output = await step.run(rendered, doing)
+                done = replace(record, status=Status.SUCCEEDED, attempts=doing.attempts, output=output)
+                return await self._ended(done)
+            except (StorageUnavailable, NotRun):
+                raise
+            except IpaasError as error:
+                failed = replace(record, status=Status.FAILED, attempts=doing.attempts, error=error_document(error))
+                return await self._ended(failed)
+
+    async def _ended(self, step: StepExecution) -> StepExecution:
+        step = replace(step, finished_at=self.clock.now())
+        await self.journal.ended(step)
+        self.meter.step_ended(step)
+        annotate({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
+        if step.error:
+            mark_failed(step.error["code"], step.error["message"])
+        return step
 
 
-current_plan: ContextVar[StepPlan | None] = ContextVar("current_plan", default=None)
+@dataclass
+class Doing:
+    """One step while it runs: what it does things with."""
 
+    steps: Steps
+    path: str
+    after: Sequence[str]
+    attempts: int = field(default=0, init=False)
 
-def error_document(error: BaseException) -> dict[str, Any]:
-    """An error as the history and expressions have it: code, message, and the other system's status if it answered."""
-    if isinstance(error, RemoteError):
-        return {"code": error.code, "message": str(error), "status": error.status}
-    if isinstance(error, IpaasError):
-        return {"code": error.code, "message": str(error)}
-    return {"code": "error", "message": f"{type(error).__name__}: {error}"}
+    async def act(self, step: ActionStep, arguments: Mapping[str, Any]) -> Any:
+        action = self.steps.actions[step.uses]
+        policy = RetryPolicy(**step.retry.model_dump()) if step.retry else None
+        return await self.call(action, arguments, lambda: action.fn(**arguments), policy=policy, timeout=step.timeout)
 
+    async def call(
+        self,
+        action: EngineAction,
+        arguments: Mapping[str, Any],
+        body: Callable[[], Awaitable[Any]],
+        *,
+        policy: RetryPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Runs `body`, one call of an action, as often as the policy says; its masked result. Raises IpaasError."""
 
-_KINDS: Mapping[str, type[IpaasError]] = {
-    kind.code: kind for kind in (ConnectionFailed, StepTimeout, CircuitOpen, CredentialError, TooLarge)
-}
-
-
-def earlier_failure(document: Mapping[str, Any]) -> IpaasError:
-    """The recorded error of a step that had failed before this run of the execution began, as it was raised then."""
-    code, message = document["code"], document["message"]
-    if code == RemoteError.code:
-        return RemoteError(message, status=document.get("status", 0))
-    error = _KINDS.get(code, ActionError)(message)
-    error.code = code  # type: ignore[misc]  # the recorded error's own code
-    return error
-
-
-class RecordedSteps:
-    """The `StepRunner` of one execution."""
-
-    author: asyncio.Task[Any] | None = None
-    """The task of an author's function, whose own calls come in the same order in every run; None in YAML."""
-
-    def __init__(self, runtime: Runtime, execution: Execution) -> None:
-        self._runtime, self._execution = runtime, execution
-        self._calls: Counter[str] = Counter()
-        self.known = {step.step_id: step for step in execution.steps if step.status.is_final}
-
-    async def run(self, action: Action[Any, Any], arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
-        plan = current_plan.get() or StepPlan(self._next_id(action.action_name, arguments))
-        if known := self.known.get(plan.step_id):
-            return _result_of(known)
-        with _step_span(plan.step_id, action.action_name):
-            return await self._run(plan, action, body)
-
-    async def _run(self, plan: StepPlan, action: Action[Any, Any], body: Callable[[], Awaitable[Any]]) -> Any:
-        call = Call(
-            services=self._runtime.services,
-            execution_id=self._execution.id,
-            step_id=plan.step_id,
-            logger=_step_logger(),
-            retry_declared=plan.retry is not None,
-        )
-        step = StepExecution(plan.step_id, action.action_name, Status.RUNNING, started_at=self._now())
-        await self._save(step)
-        try:
-            with log_fields(step=plan.step_id):
-                result, attempts = await run_attempts(action, body, call=call, policy=plan.retry, timeout=plan.timeout)
-        except IpaasError as error:
-            failed = replace(step, status=Status.FAILED, attempts=error.attempts, error=error_document(error))
-            await self._save(replace(failed, finished_at=self._now()))
-            raise
-        done = replace(step, status=Status.SUCCEEDED, attempts=attempts, output=result, finished_at=self._now())
-        try:
-            await self._save(done)
-        except TooLarge as error:
-            too_large = replace(done, status=Status.FAILED, output=None, error=error_document(error))
-            await self._save(too_large)
-            raise
-        return result
-
-    async def skip(self, step_id: str, action: str) -> None:
-        """Records that a step's condition was false."""
-        now = self._now()
-        with _step_span(step_id, action):
-            await self._save(
-                StepExecution(step_id, action, Status.SKIPPED, attempts=0, started_at=now, finished_at=now)
+        async def attempts(logger: Logger) -> Any:
+            call = Call(
+                services=self.steps.services,
+                execution_id=self.steps.execution_id,
+                path=self.path,
+                logger=logger,
+                retry_declared=policy is not None,
             )
+            try:
+                result, self.attempts = await run_attempts(
+                    action.action_name, body, call=call, policy=policy, timeout=timeout
+                )
+            except IpaasError as error:
+                self.attempts = error.attempts
+                raise
+            return result
 
-    async def fail(self, step_id: str, action: str, error: IpaasError) -> None:
-        """Records a step that failed before its action was called: its arguments could not be rendered."""
-        now = self._now()
-        step = StepExecution(step_id, action, Status.FAILED, attempts=0, started_at=now, finished_at=now)
-        with _step_span(step_id, action):
-            await self._save(replace(step, error=error_document(error)))
-
-    def _next_id(self, name: str, arguments: Mapping[str, Any]) -> str:
-        if self.author and self.author is not asyncio.current_task():
-            name = f"{name}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:8]}"
-        self._calls[name] += 1
-        return name if self._calls[name] == 1 else f"{name}-{self._calls[name]}"
-
-    async def _save(self, step: StepExecution) -> None:
-        await self._runtime.insist(lambda: self._runtime.store.save_step(self._execution.id, step))
-        if step.status.is_final:
-            self.known[step.step_id] = step
-            self._runtime.meter.step_ended(step)
-            annotate({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
-            if step.error:
-                mark_failed(step.error["code"], step.error["message"])
-
-    def _now(self) -> Any:
-        return self._runtime.clock.now()
-
-
-def _step_span(step_id: str, action: str) -> AbstractContextManager[Span]:
-    return span("step", {"ipaas.step": step_id, "ipaas.action": action})
-
-
-def _result_of(step: StepExecution) -> Any:
-    if step.status is Status.FAILED:
-        raise earlier_failure(step.error)
-    return step.output
-
-
-def _step_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return logging.getLogger("ipaas.step")
+        self.attempts = 1
+        return await self.steps.invoke(Invocation(action, self.path, arguments, self.after), attempts)

@@ -1,35 +1,48 @@
-"""The history of executions: what was accepted, what ran, how it ended."""
+"""The history of executions: what was accepted, what ran, how it ended.
+
+Importing it loads no database library: `open_store` does, for whoever needs a store on disk.
+"""
 
 from __future__ import annotations
 
+from flows.history.interfaces import Admission, Archive, Catalogue, HistoryStore, Inbox, Running, Takeover
 from flows.history.memory import MemoryStore
 from flows.history.records import (
     Accepted,
     Execution,
-    HistoryStore,
+    Hold,
+    Json,
     Limits,
     NewExecution,
     Page,
+    Refusal,
     Status,
     StepExecution,
     Trigger,
     Workflow,
     WorkflowVersion,
 )
-from flows.history.sql import SqlStore
 from foundation.clock import Clock
 
 __all__ = [
     "Accepted",
+    "Admission",
+    "Archive",
+    "Catalogue",
     "Execution",
     "HistoryStore",
+    "Hold",
+    "Inbox",
+    "Json",
     "Limits",
     "MemoryStore",
     "NewExecution",
     "Page",
-    "SqlStore",
+    "Refusal",
+    "Running",
     "Status",
     "StepExecution",
+    "Takeover",
     "Trigger",
     "Workflow",
     "WorkflowVersion",
@@ -43,4 +56,6 @@ def open_store(url: str, clock: Clock | None = None, limits: Limits | None = Non
     Raises:
         ConfigurationError: the URL is of another database.
     """
+    from flows.history.sql import SqlStore
+
     return SqlStore(url, clock, limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -11,9 +11,10 @@ from typing import cast
 from sqlalchemy import Connection, delete, insert
 from uuid_utils import uuid7
 
-from flows.history import payloads, reads
+from flows.history import known_deliveries, payloads
 from flows.history.database import upsert
-from flows.history.models import deliveries, events, executions, step_executions, to_document
+from flows.history.documents import to_document
+from flows.history.models import events, executions, step_executions
 from flows.history.payloads import Placed
 from flows.history.records import Accepted, Limits, NewExecution, Status
 from flows.history.rows import Row, step_row
@@ -26,7 +27,8 @@ class Arrival:
     execution: Row
     event: Row
     steps: Sequence[Row]
-    delivery: Row | None
+    deliveries: Sequence[Row]
+    """One for each dedupe key."""
     placed: Placed
 
     @classmethod
@@ -42,26 +44,20 @@ class Arrival:
             "event_id": event["id"],
             "accepted_at": new.accepted_at,
             "flow_run_id": new.flow_run_id,
-            "dispatched_at": new.accepted_at if new.flow_run_id else None,
             "replay_of": new.replay_of,
             "parent_id": new.parent_id,
             "trace": new.trace,
+            "spent": 0.0,
             "runs": 0,
         }
-        delivery = None
-        if new.dedupe_key is not None:
-            digest = hashlib.sha256(new.dedupe_key.encode("utf-8", "surrogatepass")).hexdigest()
-            delivery = {"key": digest, "execution_id": new.id, "expires_at": new.dedupe_until}
+        keys = dict.fromkeys(_digest(key) for key in new.dedupe_keys)
+        known_by = [{"key": key, "execution_id": new.id, "expires_at": new.dedupe_until} for key in keys]
         steps = [step_row(new.id, step, limits, placed.place) for step in new.steps]
-        return cls(execution, event, steps, delivery, placed)
+        return cls(execution, event, steps, known_by, placed)
 
     @property
     def id(self) -> str:
         return cast(str, self.execution["id"])
-
-    @property
-    def key(self) -> str | None:
-        return self.delivery["key"] if self.delivery else None
 
 
 @dataclass(frozen=True)
@@ -75,44 +71,18 @@ class Arrivals:
 def accept(connection: Connection, calls: Sequence[Arrivals]) -> list[list[Accepted]]:
     """All calls' arrivals with one statement a table."""
     arrivals = [arrival for call in calls for arrival in call.arrivals]
-    holders = _take_keys(connection, arrivals, now=max(call.now for call in calls))
-    first = [arrival for arrival in arrivals if holders.get(arrival.key, arrival) is arrival]
-    stored = _insert(connection, first)
+    firsts = known_deliveries.take(connection, arrivals, now=max(call.now for call in calls))
+    stored = _insert(connection, [arrival for arrival, first in zip(arrivals, firsts, strict=True) if first is None])
 
-    def answer(arrival: Arrival) -> Accepted:
-        holder = holders.get(arrival.key, arrival)
-        if holder is not arrival:
-            return Accepted(holder.id if isinstance(holder, Arrival) else holder, duplicate=True)
+    def answer(arrival: Arrival, first: str | None) -> Accepted:
+        if first is not None:
+            return Accepted(first, duplicate=True)
         known = arrival.id not in stored
         stored.discard(arrival.id)
         return Accepted(arrival.id, duplicate=known)
 
-    return [[answer(arrival) for arrival in call.arrivals] for call in calls]
-
-
-def _take_keys(
-    connection: Connection, arrivals: Sequence[Arrival], now: datetime
-) -> Mapping[str | None, Arrival | str]:
-    """Who holds each dedupe key: the first arrival with it, or the id of an execution that was there before."""
-    firsts: dict[str, Arrival] = {}
-    for arrival in arrivals:
-        if arrival.key is not None:
-            firsts.setdefault(arrival.key, arrival)
-    if not firsts:
-        return {}
-    statement = upsert(connection, deliveries)
-    statement = statement.on_conflict_do_update(
-        index_elements=["key"],
-        set_={"execution_id": statement.excluded.execution_id, "expires_at": statement.excluded.expires_at},
-        where=deliveries.c.expires_at <= now,
-    )
-    rows = [arrival.delivery for _, arrival in sorted(firsts.items()) if arrival.delivery]
-    taken = set(connection.execute(statement.returning(deliveries.c.key), rows).scalars())
-    holders: dict[str | None, Arrival | str] = {key: arrival for key, arrival in firsts.items() if key in taken}
-    lost = sorted(firsts.keys() - taken)
-    if lost:  # a rival that was still writing has committed by now: the insert waited for it
-        holders.update(reads.holders(connection, lost))
-    return holders
+    answers = iter([answer(arrival, first) for arrival, first in zip(arrivals, firsts, strict=True)])
+    return [[next(answers) for _ in call.arrivals] for call in calls]
 
 
 def _insert(connection: Connection, arrivals: Sequence[Arrival]) -> set[str]:
@@ -131,3 +101,7 @@ def _insert(connection: Connection, arrivals: Sequence[Arrival]) -> set[str]:
         connection.execute(insert(step_executions), steps)
     payloads.keep(connection, [by_event[event_id].placed for event_id in by_event if event_id in stored])
     return {by_event[event_id].id for event_id in stored}
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

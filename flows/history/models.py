@@ -6,12 +6,24 @@ Documents (events, outputs, errors) are JSON text in ASCII, not `jsonb`: a webho
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TextClause,
+    text,
+)
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -26,6 +38,13 @@ metadata = MetaData(
     }
 )
 
+# The conditions of partial indexes. Queries use the very same text: with parameters in place of the words, neither
+# database would see that the index has all that is asked for.
+IS_WAITING = text("status = 'accepted' AND admitted_at IS NULL")
+"""It waits for a slot of its workflow's limit."""
+HAS_SLOT = text("admitted_at IS NOT NULL AND finished_at IS NULL")
+IS_TO_DISPATCH = text("status = 'accepted' AND admitted_at IS NOT NULL AND flow_run_id IS NULL")
+"""It may be handed over, unless somebody claims it."""
 _IS_REPLAY = text("replay_of IS NOT NULL")
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -59,13 +78,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def to_document(value: Any) -> str:
-    """JSON text of `value`, all ASCII. Raises TypeError or ValueError for what JSON has no word for."""
-    return json.dumps(value, separators=(",", ":"))
-
-
-def from_document(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+def _partial(*columns: str, where: TextClause, name: str | None = None) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 class _Row(SQLModel, registry=registry(metadata=metadata)):
@@ -80,6 +94,8 @@ class WorkflowRow(_Row, table=True):
     current: str = Field(sa_type=PlainText)
     deployment_id: str | None = Field(default=None, sa_type=PlainText)
     updated_at: datetime = Field(sa_type=UtcDateTime)
+    concurrency_limit: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("10")))
+    overflow: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("'wait'")))
 
 
 class WorkflowVersionRow(_Row, table=True):
@@ -106,12 +122,15 @@ class EventRow(_Row, table=True):
 class ExecutionRow(_Row, table=True):
     __tablename__ = "executions"
     __table_args__ = (
-        Index(None, "status", "accepted_at"),
+        Index(None, "status", "id"),
         Index(None, "workflow", "id"),
+        Index(None, "workflow", "status", "id"),
         Index(None, "flow_run_id"),
-        Index(None, "lease_until"),
         Index(None, "finished_at"),
-        Index(None, "replay_of", sqlite_where=_IS_REPLAY, postgresql_where=_IS_REPLAY),
+        _partial("replay_of", where=_IS_REPLAY),
+        _partial("workflow", "accepted_at", "id", name="ix_executions_waiting", where=IS_WAITING),
+        _partial("workflow", name="ix_executions_slots", where=HAS_SLOT),
+        _partial("workflow", "accepted_at", "id", name="ix_executions_to_dispatch", where=IS_TO_DISPATCH),
     )
 
     id: str = Field(sa_type=PlainText, primary_key=True)
@@ -123,15 +142,22 @@ class ExecutionRow(_Row, table=True):
     accepted_at: datetime = Field(sa_type=UtcDateTime)
     output: str | None = Field(default=None, sa_type=Text)
     error: str | None = Field(default=None, sa_type=Text)
+    answer: str | None = Field(default=None, sa_type=Text)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     flow_run_id: str | None = Field(default=None, sa_type=PlainText)
     replay_of: str | None = Field(default=None, sa_type=PlainText)
     parent_id: str | None = Field(default=None, sa_type=PlainText)
     trace: str | None = Field(default=None, sa_type=PlainText)
+    admitted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """The present run's last sign of life."""
+    spent: float = Field(sa_column=Column(Float, nullable=False, server_default=text("0")))
     runs: int = 0
     owner: str | None = Field(default=None, sa_type=PlainText)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """In no index, like `seen_at`: so PostgreSQL renews a lease without touching any."""
     cancel_requested: str | None = Field(default=None, sa_type=Text)
     claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -139,7 +165,7 @@ class ExecutionRow(_Row, table=True):
 
 class StepExecutionRow(_Row, table=True):
     __tablename__ = "step_executions"
-    __table_args__ = (Unique("execution_id", "step_id"),)
+    __table_args__ = (Unique("execution_id", "path"),)
 
     number: int | None = Field(  # grows with every new row: the order of steps that began in the same instant
         default=None,
@@ -148,7 +174,7 @@ class StepExecutionRow(_Row, table=True):
     execution_id: str = Field(
         sa_column=Column(PlainText, ForeignKey("executions.id", ondelete="CASCADE"), nullable=False)
     )
-    step_id: str = Field(sa_type=PlainText)
+    path: str = Field(sa_type=PlainText)
     action: str = Field(sa_type=PlainText)
     status: str = Field(sa_type=PlainText)
     attempts: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -9,21 +10,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from flows.history import payloads
-from flows.history.models import (
-    deliveries,
-    events,
-    executions,
-    from_document,
-    step_executions,
-    workflow_versions,
-    workflows,
-)
-from flows.history.records import Execution, Json, Page, Status, StepExecution, Workflow, WorkflowVersion
-from flows.history.rows import execution_of, step_of, version_of, workflow_of
+from flows.history.documents import from_document
+from flows.history.ends import FINAL
+from flows.history.models import HAS_SLOT, IS_WAITING, events, executions, step_executions
+from flows.history.records import Execution, Page, Status, StepExecution
+from flows.history.rows import execution_of, step_of
 
-FINAL = [status.value for status in Status if status.is_final]
+LISTED = [column for column in executions.c if column.name not in ("output", "answer")]
+"""What lists show of an execution: what may be large is left out."""
 
-_LISTED = [column for column in executions.c if column.name != "output"]
+# In two halves, each of which has an index of its own: what ended long ago costs nothing.
+_ACCEPTED = ((IS_WAITING,), (HAS_SLOT, executions.c.status == Status.ACCEPTED))
 _replay = executions.alias("replay")
 _REPLAYED_BY = (
     select(func.max(_replay.c.id))
@@ -32,54 +29,25 @@ _REPLAYED_BY = (
     .scalar_subquery()
     .label("replayed_by")
 )
-_WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
-    workflows,
-    workflow_versions,
-    (workflow_versions.c.workflow == workflows.c.name) & (workflow_versions.c.version == workflows.c.current),
-)
-
-
-def list_workflows(connection: Connection) -> list[Workflow]:
-    return [workflow_of(row) for row in connection.execute(_WORKFLOW.order_by(workflows.c.name)).mappings()]
-
-
-def workflow(connection: Connection, name: str) -> Workflow | None:
-    row = connection.execute(_WORKFLOW.where(workflows.c.name == name)).mappings().first()
-    return workflow_of(row) if row else None
-
-
-def version(connection: Connection, workflow: str, version: str) -> WorkflowVersion | None:
-    table = workflow_versions.c
-    query = select(workflow_versions).where(table.workflow == workflow, table.version == version)
-    row = connection.execute(query).mappings().first()
-    return version_of(row) if row else None
 
 
 def backlog(connection: Connection) -> dict[str, int]:
-    query = select(executions.c.workflow, func.count()).where(executions.c.status == Status.ACCEPTED)
-    return _pairs(connection, query.group_by(executions.c.workflow))
+    found: Counter[str] = Counter()
+    for accepted in _ACCEPTED:
+        query = select(executions.c.workflow, func.count()).where(*accepted).group_by(executions.c.workflow)
+        found.update({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found)
 
 
 def oldest_accepted(connection: Connection) -> datetime | None:
-    query = select(func.min(executions.c.accepted_at)).where(executions.c.status == Status.ACCEPTED)
-    return connection.execute(query).scalar()
+    queries = [select(func.min(executions.c.accepted_at)).where(*accepted) for accepted in _ACCEPTED]
+    found = [connection.execute(query).scalar() for query in queries]
+    return min((at for at in found if at is not None), default=None)
 
 
 def counts(connection: Connection) -> dict[Status, int]:
     query = select(executions.c.status, func.count()).group_by(executions.c.status)
     return {Status(status): count for status, count in connection.execute(query)}
-
-
-def running(connection: Connection, condition: ColumnElement[bool]) -> list[Execution]:
-    return _light(
-        connection, select(*_LISTED).where(executions.c.status == Status.RUNNING, condition).order_by(executions.c.id)
-    )
-
-
-def stale_dispatches(connection: Connection, before: datetime, limit: int) -> list[Execution]:
-    table = executions.c
-    stale = (table.status == Status.ACCEPTED) & table.flow_run_id.is_not(None) & (table.dispatched_at < before)
-    return _light(connection, select(*_LISTED).where(stale).order_by(table.dispatched_at, table.id).limit(limit))
 
 
 def execution(connection: Connection, condition: ColumnElement[bool]) -> Execution | None:
@@ -89,7 +57,7 @@ def execution(connection: Connection, condition: ColumnElement[bool]) -> Executi
         .where(condition)
         .order_by(executions.c.id.desc())
     )
-    found = payloads.whole(connection, connection.execute(query.limit(1)).mappings(), "document", "output")
+    found = payloads.whole(connection, connection.execute(query.limit(1)).mappings(), "document", "output", "answer")
     if not found:
         return None
     [row] = found
@@ -105,16 +73,8 @@ def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
 
 def finished(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Execution]:
     query = select(executions).where(executions.c.id.in_(execution_ids), executions.c.status.in_(FINAL))
-    rows = payloads.whole(connection, connection.execute(query).mappings(), "output")
+    rows = payloads.whole(connection, connection.execute(query).mappings(), "output", "answer")
     return {row["id"]: execution_of(row) for row in rows}
-
-
-def cancel_requests(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Json]:
-    table = executions.c
-    query = select(table.id, table.cancel_requested).where(
-        table.id.in_(execution_ids), table.cancel_requested.is_not(None)
-    )
-    return {execution_id: from_document(request) for execution_id, request in connection.execute(query)}
 
 
 def end_of_newest(connection: Connection, count: int) -> datetime | None:
@@ -134,7 +94,7 @@ def page(
     limit: int,
 ) -> Page:
     table = executions.c
-    query = select(*_LISTED, _REPLAYED_BY).order_by(table.id.desc()).limit(limit + 1)
+    query = select(*LISTED, _REPLAYED_BY).order_by(table.id.desc()).limit(limit + 1)
     if workflow is not None:
         query = query.where(table.workflow == workflow)
     if status is not None:
@@ -143,25 +103,10 @@ def page(
         query = query.where(table.accepted_at >= since)
     if cursor is not None:
         query = query.where(table.id < cursor)
-    found = _light(connection, query)
+    found = light(connection, query)
     return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
 
-def documents(connection: Connection, event_ids: Sequence[str]) -> dict[str, str]:
-    """The events' JSON text by event id."""
-    query = select(events.c.id, events.c.document).where(events.c.id.in_(event_ids))
-    rows = payloads.whole(connection, connection.execute(query).mappings(), "document")
-    return {row["id"]: row["document"] for row in rows}
-
-
-def holders(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
-    """The execution that each known delivery made."""
-    return _pairs(connection, select(deliveries.c.key, deliveries.c.execution_id).where(deliveries.c.key.in_(keys)))
-
-
-def _pairs(connection: Connection, query: Select[Any]) -> dict[str, Any]:
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _light(connection: Connection, query: Select[Any]) -> list[Execution]:
+def light(connection: Connection, query: Select[Any]) -> list[Execution]:
+    """Without event, output, answer and steps; `query` is of LISTED."""
     return [execution_of(row) for row in connection.execute(query).mappings()]

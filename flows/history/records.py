@@ -1,17 +1,16 @@
-"""The history's interface and its records: what was accepted, what ran, how it ended.
+"""The history's records: what was accepted, what ran, how it ended.
 
-Two stores implement it: `SqlStore` (SQLite, PostgreSQL) and `MemoryStore`, its twin for tests. Every method is one
-transaction; what it wrote is durable when it returns. Times are timezone-aware UTC. Ids are UUIDv7 strings, so their
-order is the order of creation. `Json` columns hold what `json.dumps` takes.
+Times are timezone-aware UTC. Ids are UUIDv7 strings, so their order is the order of creation. What is `Json` holds what
+`json.dumps` takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 Json = Any
 
@@ -79,6 +78,10 @@ class Workflow:
     current: WorkflowVersion
     deployment_id: str | None = None
     updated_at: datetime | None = None
+    concurrency_limit: int = 10
+    """How many of its executions may be admitted and not ended. 0: none is admitted."""
+    overflow: str = "wait"
+    """What becomes of an execution beyond the limit: `wait` or `cancel`."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,11 @@ class NewExecution:
     event: Json
     """The whole event as the workflow sees it: id, body, headers, query, method, path, received_at."""
     accepted_at: datetime
-    dedupe_key: str | None = None
-    """Scoped to the hook by the caller. None: this delivery has no identity, it is never a duplicate."""
+    dedupe_keys: Sequence[str] = ()
+    """What the delivery is known by, scoped to the hook by the caller: any one that is known makes a duplicate.
+
+    Without any, the delivery has no identity and is never a duplicate.
+    """
     dedupe_until: datetime | None = None
     """When the delivery is forgotten. None: never."""
     replay_of: str | None = None
@@ -116,7 +122,8 @@ class Accepted:
 
 @dataclass(frozen=True)
 class StepExecution:
-    step_id: str
+    path: str
+    """Where in the workflow: `notify`; in a loop `lines[3].reserve`."""
     action: str
     status: Status
     attempts: int = 1
@@ -125,6 +132,32 @@ class StepExecution:
     output: Json = None
     error: Json = None
     """{code, message} or None"""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The right to write for an execution: which process runs it, in its how-manieth run.
+
+    Taken from `Execution.hold`. A write whose hold is not the row's any more changes nothing.
+    """
+
+    execution_id: str
+    owner: str | None
+    """None: nobody runs it; it is accepted, or was handed back."""
+    run: int
+    """`Execution.runs`"""
+
+
+class Refusal(StrEnum):
+    """Why an execution can't begin."""
+
+    UNKNOWN = "unknown"
+    """There is no such execution."""
+    ENDED = "ended"
+    HELD = "held"
+    """Another process runs it, and its lease is not over."""
+    FULL = "full"
+    """Its workflow's limit is reached. It stays accepted, and is admitted in its turn."""
 
 
 @dataclass(frozen=True)
@@ -139,210 +172,41 @@ class Execution:
     output: Json = None
     error: Json = None
     """{code, message, step} or None"""
+    answer: Json = None
+    """What the sender of its webhook gets: {status, headers, body}, or {problem} when it could not be rendered."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     flow_run_id: str | None = None
     replay_of: str | None = None
     parent_id: str | None = None
     trace: str | None = None
+    admitted_at: datetime | None = None
+    """Since when it has a slot of its workflow's limit; it keeps it until it ends."""
+    begun_at: datetime | None = None
+    """When its present run began, by the database's clock."""
+    spent: float = 0.0
+    """Seconds that it ran in earlier runs; they count against its timeout."""
     runs: int = 0
     """How often it was begun; more than 1 after a crash."""
     owner: str | None = None
     """The process that runs it: `host/pid`."""
     lease_until: datetime | None = None
+    """Until when no other process may take it over, by the database's clock."""
     cancel_requested: Json = None
     """{by, reason} once someone asked to cancel it."""
     replayed_by: str | None = None
     """Its newest replay. Known to `execution` and `executions`."""
     steps: Sequence[StepExecution] = field(default=())
 
+    @property
+    def hold(self) -> Hold:
+        """The right to write for it, as of now."""
+        return Hold(self.id, self.owner, self.runs)
+
 
 @dataclass(frozen=True)
 class Page:
-    """Executions newest first, without event, output and steps. `next_cursor` is None on the last page."""
+    """Executions newest first, without event, output, answer and steps. `next_cursor` is None on the last page."""
 
     items: Sequence[Execution]
     next_cursor: str | None
-
-
-class HistoryStore(Protocol):
-    async def open(self) -> None:
-        """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
-        ...
-
-    async def close(self) -> None: ...
-
-    async def ping(self) -> None:
-        """Raises StorageUnavailable."""
-        ...
-
-    # Workflows
-
-    async def publish(self, version: WorkflowVersion) -> bool:
-        """Stores the version (if new) and makes it the current one. True when it was not current before.
-
-        A new workflow starts active.
-        """
-        ...
-
-    async def workflows(self) -> Sequence[Workflow]: ...
-
-    async def workflow(self, name: str) -> Workflow | None: ...
-
-    async def version(self, workflow: str, version: str) -> WorkflowVersion | None: ...
-
-    async def set_active(self, workflow: str, active: bool) -> bool:
-        """False when there is no such workflow."""
-        ...
-
-    async def set_deployment(self, workflow: str, deployment_id: str) -> None: ...
-
-    # The way in: gateway and dispatcher
-
-    async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
-        """Stores all, in one transaction, and answers each, in order.
-
-        A known dedupe key (also within `new`) makes a duplicate, which stores nothing; a key whose time is over is
-        forgotten. An id that is stored already is a duplicate of itself, so accepting again is safe.
-        """
-        ...
-
-    async def backlog(self) -> Mapping[str, int]:
-        """How many executions are accepted and not begun, by workflow."""
-        ...
-
-    async def oldest_accepted(self) -> datetime | None: ...
-
-    async def claim(self, *, limit: int, now: datetime, until: datetime) -> Sequence[Execution]:
-        """Accepted executions without a flow run that nobody else claims, oldest first, claimed until `until`.
-
-        With their events, without steps.
-        """
-        ...
-
-    async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
-        """execution id → flow run id, for each that Prefect took.
-
-        An execution that is cancelled or begun keeps its status; one that has a flow run keeps that.
-        """
-        ...
-
-    async def release(self, execution_ids: Sequence[str]) -> None:
-        """Gives a claim back: the dispatcher may take it at once."""
-        ...
-
-    # Running: whoever runs the flow
-
-    async def begin(
-        self, execution_id: str, *, flow_run_id: str | None, owner: str, now: datetime, lease_until: datetime
-    ) -> Execution | None:
-        """Accepted or running → running, `runs` + 1; the execution with its steps (event included).
-
-        None when it may not run: it is final, or unknown. A cancel that was requested is in `cancel_requested`.
-        """
-        ...
-
-    async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        """Inserts or replaces the step's row (by execution and step id).
-
-        Raises:
-            NotFound: the execution is unknown.
-            TooLarge: the step's output is.
-        """
-        ...
-
-    async def finish(
-        self, execution_id: str, status: Status, *, now: datetime, output: Json = None, error: Json = None
-    ) -> bool:
-        """The first end wins: False when it already had one, or is unknown.
-
-        Steps still running end as failed or timed_out with such an execution, else as cancelled.
-        Raises TooLarge when the output is.
-        """
-        ...
-
-    async def renew(self, execution_ids: Sequence[str], *, owner: str, until: datetime) -> Sequence[str]:
-        """Those that `owner` still runs, with their lease renewed; one that is missing has moved on."""
-        ...
-
-    async def requeue(self, execution_id: str, *, owner: str | None) -> bool:
-        """Running → accepted with its flow run kept, if `owner` still runs it; else False.
-
-        Its steps' rows stay.
-        """
-        ...
-
-    async def expired(self, now: datetime) -> Sequence[Execution]:
-        """Running executions whose lease is over, without event and steps."""
-        ...
-
-    async def owned(self, owner_prefix: str) -> Sequence[Execution]:
-        """Running executions whose owner starts with this, without event and steps."""
-        ...
-
-    async def stale_dispatches(self, before: datetime, limit: int) -> Sequence[Execution]:
-        """Accepted executions handed to Prefect before then and not begun, oldest first, without event and steps."""
-        ...
-
-    async def undispatch(self, execution_id: str) -> None:
-        """Its flow run is lost: forget it, so that the dispatcher hands it over again."""
-        ...
-
-    async def request_cancel(self, execution_id: str, *, by: str, reason: str, now: datetime) -> Execution | None:
-        """Accepted and not dispatched → cancelled at once; else notes the (first) request for whoever runs it.
-
-        The execution as it is then, without event and steps; None when unknown.
-        """
-        ...
-
-    async def cancel_requests(self, execution_ids: Sequence[str]) -> Mapping[str, Json]:
-        """{by, reason} for each of them that someone asked to cancel."""
-        ...
-
-    # Reading
-
-    async def execution(self, execution_id: str) -> Execution | None:
-        """With its event and steps, in the order they started."""
-        ...
-
-    async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None: ...
-
-    async def finished(self, execution_ids: Sequence[str]) -> Mapping[str, Execution]:
-        """Those of them that have ended, without event and steps: what callers who wait for a result poll."""
-        ...
-
-    async def executions(
-        self,
-        *,
-        workflow: str | None = None,
-        status: Status | None = None,
-        since: datetime | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page: ...
-
-    async def counts(self) -> Mapping[Status, int]: ...
-
-    # Keeping it small
-
-    async def prune(self, *, before: datetime, limit: int) -> int:
-        """Deletes at most `limit` executions that ended before then, oldest first. How many went.
-
-        Their events and steps go too, and large documents that nothing else refers to.
-        """
-        ...
-
-    async def end_of_newest(self, count: int) -> datetime | None:
-        """When the last of the `count` executions ended that ended most recently; None when there are no more."""
-        ...
-
-    async def forget_deliveries(self, *, now: datetime, limit: int) -> int:
-        """Deletes at most `limit` dedupe keys whose time is over. How many went."""
-        ...
-
-    async def compact(self) -> bool:
-        """Gives some of the space that pruning freed back to the disk. True when there is more to give back.
-
-        PostgreSQL does that by itself.
-        """
-        ...

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.history.models import from_document, to_document
+from flows.history.documents import document_or_none, from_document, limited_document
 from flows.history.records import Execution, Json, Limits, Status, StepExecution, Trigger, Workflow, WorkflowVersion
-from foundation.errors import TooLarge
 
 Row = dict[str, Any]
 
-_DOCUMENTS = ("output", "error", "cancel_requested")
+_DOCUMENTS = ("output", "error", "answer", "cancel_requested")
 _EXECUTION = tuple(name for name in Execution.__dataclass_fields__ if name not in ("event", "steps"))
 _STEP = tuple(StepExecution.__dataclass_fields__)
+DEFAULT_LIMIT, DEFAULT_OVERFLOW = 10, "wait"
+
 _VERSION = tuple(WorkflowVersion.__dataclass_fields__)
 
 
 def execution_of(row: Mapping[Any, Any], *, event: Json = None, steps: Iterable[StepExecution] = ()) -> Execution:
-    """The record of a row, whose `output` may be left out."""
+    """The record of a row, whose `output` and `answer` may be left out."""
     values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
     values |= {name: from_document(values[name]) for name in _DOCUMENTS}
     values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
@@ -45,7 +46,38 @@ def workflow_of(row: Mapping[Any, Any]) -> Workflow:
         current=version_of(row),
         deployment_id=row["deployment_id"],
         updated_at=row["updated_at"],
+        concurrency_limit=row["concurrency_limit"],
+        overflow=row["overflow"],
     )
+
+
+def declared_limit(declaration: Json) -> tuple[int, str]:
+    """The concurrency limit and the overflow that a version's declaration asks for."""
+    asked = declaration.get("concurrency") if isinstance(declaration, Mapping) else None
+    if isinstance(asked, int):
+        asked = {"limit": asked}
+    elif not isinstance(asked, Mapping):
+        asked = {}
+    return asked.get("limit", DEFAULT_LIMIT), asked.get("overflow", DEFAULT_OVERFLOW)
+
+
+def checked_limit(limit: int) -> int:
+    """Raises ValueError."""
+    if limit < 0:
+        raise ValueError(f"{limit} is no limit of executions at once")
+    return limit
+
+
+def require_end(status: Status) -> None:
+    """Raises ValueError."""
+    if not status.is_final:
+        raise ValueError(f"{status} is no end")
+
+
+def limit_reached(limit: int) -> dict[str, Json]:
+    """The error of an execution that its workflow's overflow `cancel` ended."""
+    message = f"cancelled: the workflow's limit of {limit} executions at once was reached"
+    return {"code": "cancelled", "message": message, "step": None}
 
 
 def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ...]:
@@ -62,30 +94,15 @@ def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Call
     """The row of a step. `place` says what stands in it for the output. Raises TooLarge when the output is."""
     return {
         "execution_id": execution_id,
-        "step_id": step.step_id,
+        "path": step.path,
         "action": step.action,
         "status": step.status.value,
         "attempts": step.attempts,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
-        "output": place(output_document(step.output, limits)),
+        "output": place(limited_document(step.output, limits)),
         "error": document_or_none(step.error),
     }
-
-
-def output_document(output: Json, limits: Limits) -> str | None:
-    """Raises TooLarge."""
-    document = document_or_none(output)
-    if document is not None and len(document) > limits.output_bytes:
-        raise TooLarge(
-            f"the output is {len(document)} bytes of JSON, more than the {limits.output_bytes} that are kept"
-            " (IPAAS_MAX_OUTPUT_BYTES): return less of it"
-        )
-    return document
-
-
-def document_or_none(value: Json) -> str | None:
-    return None if value is None else to_document(value)
 
 
 def end_of_open_steps(status: Status) -> Status:

@@ -7,27 +7,31 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from flows.history import migrations, reads, writes
+from flows.history import admission, archive, catalogue, migrations, reads, running, takeover
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
+from flows.history.database_time import DatabaseTime
+from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
 from flows.history.payloads import Placed
 from flows.history.records import (
     Accepted,
     Execution,
+    Hold,
     Json,
     Limits,
     NewExecution,
     Page,
+    Refusal,
     Status,
     StepExecution,
     Workflow,
     WorkflowVersion,
 )
-from flows.history.rows import document_or_none, output_document, step_row
+from flows.history.rows import checked_limit, require_end, step_row
 from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
@@ -43,16 +47,25 @@ class SqlStore:
     connection that broke is replaced by the next call.
 
     Args:
+        clock: this machine's, for times that decide nothing between processes.
         lock_wait: seconds a write waits for other processes before it raises StorageUnavailable.
+        database_clock: for tests, in place of PostgreSQL's own.
     Raises:
         ConfigurationError: the URL is of another database.
     """
 
     def __init__(
-        self, url: str, clock: Clock | None = None, limits: Limits | None = None, *, lock_wait: float = LOCK_WAIT
+        self,
+        url: str,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        *,
+        lock_wait: float = LOCK_WAIT,
+        database_clock: Clock | None = None,
     ) -> None:
         self._url = database_url(url)
         self._clock, self._limits = clock or SystemClock(), limits or Limits()
+        self._time = DatabaseTime(self._clock, database_clock)
         self._lock_wait = lock_wait
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
@@ -76,29 +89,34 @@ class SqlStore:
         result: R = await self._group.submit(_each, change)
         return result
 
-    # Workflows
+    # Catalogue
 
     async def publish(self, version: WorkflowVersion) -> bool:
-        return await self._write(partial(writes.publish, version=version, now=self._clock.now()))
+        return await self._write(partial(catalogue.publish, version=version, now=self._clock.now()))
 
     async def workflows(self) -> Sequence[Workflow]:
-        return await self._read(reads.list_workflows)
+        return await self._read(catalogue.list_workflows)
 
     async def workflow(self, name: str) -> Workflow | None:
-        return await self._read(partial(reads.workflow, name=name))
+        return await self._read(partial(catalogue.workflow, name=name))
 
     async def version(self, workflow: str, version: str) -> WorkflowVersion | None:
-        return await self._read(partial(reads.version, workflow=workflow, version=version))
+        return await self._read(partial(catalogue.version, workflow=workflow, version=version))
 
     async def set_active(self, workflow: str, active: bool) -> bool:
-        values = {"active": active, "updated_at": self._clock.now()}
-        return await self._write(partial(writes.change_workflow, name=workflow, values=values))
+        return await self._change_workflow(workflow, active=active)
 
-    async def set_deployment(self, workflow: str, deployment_id: str) -> None:
-        values = {"deployment_id": deployment_id, "updated_at": self._clock.now()}
-        await self._write(partial(writes.change_workflow, name=workflow, values=values))
+    async def set_deployment(self, workflow: str, deployment_id: str | None) -> None:
+        await self._change_workflow(workflow, deployment_id=deployment_id)
 
-    # The way in
+    async def set_limit(self, workflow: str, limit: int) -> None:
+        await self._change_workflow(workflow, concurrency_limit=checked_limit(limit))
+
+    async def _change_workflow(self, name: str, **values: Any) -> bool:
+        changed = values | {"updated_at": self._clock.now()}
+        return await self._write(partial(catalogue.change, name=name, values=changed))
+
+    # Inbox
 
     async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
         if not new:
@@ -112,82 +130,75 @@ class SqlStore:
     async def oldest_accepted(self) -> datetime | None:
         return await self._read(reads.oldest_accepted)
 
-    async def claim(self, *, limit: int, now: datetime, until: datetime) -> Sequence[Execution]:
-        return await self._write(partial(writes.claim, limit=limit, now=now, until=until))
+    # Admission
+
+    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+        return await self._write(partial(admission.admit, limit=limit, claim=claim, time=self._time))
 
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
-        await self._write(partial(writes.dispatched, flow_runs=dict(flow_runs), now=self._clock.now()))
+        await self._write(partial(admission.dispatched, flow_runs=dict(flow_runs), time=self._time))
 
     async def release(self, execution_ids: Sequence[str]) -> None:
-        await self._write(partial(writes.release, execution_ids=list(execution_ids)))
+        await self._write(partial(admission.release, execution_ids=list(execution_ids)))
 
     # Running
 
     async def begin(
-        self, execution_id: str, *, flow_run_id: str | None, owner: str, now: datetime, lease_until: datetime
-    ) -> Execution | None:
+        self, execution_id: str, *, flow_run_id: str | None, owner: str, lease: float
+    ) -> Execution | Refusal:
         return await self._write(
             partial(
-                writes.begin,
+                running.begin,
                 execution_id=execution_id,
                 flow_run_id=flow_run_id,
                 owner=owner,
-                now=now,
-                lease_until=lease_until,
+                lease=lease,
+                time=self._time,
             )
         )
 
-    async def save_step(self, execution_id: str, step: StepExecution) -> None:
-        placed = Placed(execution_id, self._limits.inline_bytes)
-        await self._group.submit(writes.save_steps, (step_row(execution_id, step, self._limits, placed.place), placed))
+    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+        placed = Placed(hold.execution_id, self._limits.inline_bytes)
+        row = step_row(hold.execution_id, step, self._limits, placed.place)
+        return await self._group.submit(running.save_steps, running.Save(hold, row, placed))
 
     async def finish(
-        self, execution_id: str, status: Status, *, now: datetime, output: Json = None, error: Json = None
+        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
     ) -> bool:
-        if not status.is_final:
-            raise ValueError(f"{status} is no end")
-        placed = Placed(execution_id, self._limits.inline_bytes)
-        return await self._write(
-            partial(
-                writes.finish,
-                execution_id=execution_id,
-                status=status,
-                now=now,
-                output=placed.place(output_document(output, self._limits)),
-                error=document_or_none(error),
-                placed=placed,
-            )
-        )
+        require_end(status)
+        placed = Placed(hold.execution_id, self._limits.inline_bytes)
+        end = {
+            "status": status.value,
+            "output": placed.place(limited_document(output, self._limits)),
+            "error": document_or_none(error),
+            "answer": placed.place(limited_document(answer, self._limits, "answer")),
+        }
+        return await self._write(partial(running.finish, hold=hold, end=end, placed=placed, time=self._time))
 
-    async def renew(self, execution_ids: Sequence[str], *, owner: str, until: datetime) -> Sequence[str]:
-        return await self._write(partial(writes.renew, execution_ids=list(execution_ids), owner=owner, until=until))
+    async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
+        return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))
 
-    async def requeue(self, execution_id: str, *, owner: str | None) -> bool:
-        now = self._clock.now()
-        return await self._write(partial(writes.requeue, execution_id=execution_id, owner=owner, now=now))
+    async def requeue(self, hold: Hold) -> bool:
+        return await self._write(partial(running.requeue, hold=hold, time=self._time))
 
-    async def expired(self, now: datetime) -> Sequence[Execution]:
-        return await self._read(partial(reads.running, condition=executions.c.lease_until <= now))
+    # Takeover
+
+    async def expired(self, limit: int = 200) -> Sequence[Execution]:
+        return await self._read(partial(takeover.expired, limit=limit, time=self._time))
 
     async def owned(self, owner_prefix: str) -> Sequence[Execution]:
-        # Not LIKE: on SQLite that ignores case
-        starts = func.substr(executions.c.owner, 1, len(owner_prefix)) == owner_prefix
-        return await self._read(partial(reads.running, condition=starts))
+        return await self._read(partial(takeover.owned, owner_prefix=owner_prefix))
 
-    async def stale_dispatches(self, before: datetime, limit: int) -> Sequence[Execution]:
-        return await self._read(partial(reads.stale_dispatches, before=before, limit=limit))
+    async def stale_dispatches(self, *, older_than: float, limit: int) -> Sequence[Execution]:
+        return await self._read(partial(takeover.stale_dispatches, older_than=older_than, limit=limit, time=self._time))
 
     async def undispatch(self, execution_id: str) -> None:
-        await self._write(partial(writes.undispatch, execution_id=execution_id))
+        await self._write(partial(takeover.undispatch, execution_id=execution_id))
 
-    async def request_cancel(self, execution_id: str, *, by: str, reason: str, now: datetime) -> Execution | None:
-        request = {"by": by, "reason": reason}
-        return await self._write(partial(writes.request_cancel, execution_id=execution_id, request=request, now=now))
+    async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
+        return await self._read(partial(takeover.executions_of_flow_runs, flow_run_ids=list(flow_run_ids)))
 
-    async def cancel_requests(self, execution_ids: Sequence[str]) -> Mapping[str, Json]:
-        return await self._read(partial(reads.cancel_requests, execution_ids=list(execution_ids)))
-
-    # Reading
+    # Archive
 
     async def execution(self, execution_id: str) -> Execution | None:
         return await self._read(partial(reads.execution, condition=executions.c.id == execution_id))
@@ -214,16 +225,20 @@ class SqlStore:
     async def counts(self) -> Mapping[Status, int]:
         return await self._read(reads.counts)
 
-    # Keeping it small
+    async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
+        request = {"by": by, "reason": reason}
+        return await self._write(
+            partial(archive.request_cancel, execution_id=execution_id, request=request, time=self._time)
+        )
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        return await self._write(partial(writes.prune, before=before, limit=limit))
+        return await self._write(partial(archive.prune, before=before, limit=limit))
 
     async def end_of_newest(self, count: int) -> datetime | None:
         return await self._read(partial(reads.end_of_newest, count=count))
 
-    async def forget_deliveries(self, *, now: datetime, limit: int) -> int:
-        return await self._write(partial(writes.forget_deliveries, now=now, limit=limit))
+    async def forget_deliveries(self, *, limit: int) -> int:
+        return await self._write(partial(archive.forget_deliveries, limit=limit, now=self._clock.now()))
 
     async def compact(self) -> bool:
         return await self._write(partial(give_back, pages=_GIVEN_BACK_AT_ONCE))

@@ -6,32 +6,27 @@ triggers and its input schema are looked at, and what several files may not shar
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from jsonschema import Draft202012Validator, SchemaError
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from connectors.webhooks import build_scheme
-from flows.expressions import is_template
-from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Step, Webhook, Workflow
-from flows.language.order import DEDUPE_NAMES, check_answer, check_expressions
-from flows.language.plan import compile_workflow
-from flows.language.yaml_source import DefinitionErrors, Faults, load_workflow
+from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
+from flows.language.faults import DefinitionErrors, Faults
+from flows.language.place import DEDUPE_NAMES, Actions, Place
+from flows.language.workflow import Workflow, check_answer
+from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
 
 __all__ = [
-    "ActionInfo",
-    "Actions",
     "check_declaration",
     "check_files",
     "check_together",
@@ -40,26 +35,6 @@ __all__ = [
 ]
 
 YAML_SUFFIXES: Final = (".yaml", ".yml")
-
-
-class ActionInfo(Protocol):
-    """What is asked of an action; `connectors.kit.action.Action` has it."""
-
-    @property
-    def signature(self) -> inspect.Signature: ...
-    @property
-    def credential(self) -> Collection[Any]:
-        """The types it takes; empty: none."""
-        ...
-
-    @property
-    def credential_required(self) -> bool: ...
-    @property
-    def unrendered(self) -> Collection[str]: ...
-
-
-Actions = Mapping[str, ActionInfo]
-"""All there are, by name: `connectors.kit.registry.registry()`."""
 
 
 def find_workflow_files(
@@ -124,12 +99,9 @@ def check_files(
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
     """Everything that is wrong with the workflow by itself, by line."""
-    faults = Faults(workflow)
-    for index, step in enumerate(workflow.steps):
-        _check_step(faults, ("steps", index), step, actions)
-    found = [*check_declaration(workflow), *faults.found]
+    found = [*check_declaration(workflow), *workflow.check(actions)]
     try:
-        compile_workflow(workflow, actions)
+        workflow.compile(actions)
     except DefinitionErrors as errors:
         found += errors.errors
     return sorted(found, key=lambda fault: fault.line or 0)
@@ -146,7 +118,7 @@ def check_declaration(declaration: Declaration) -> list[DefinitionError]:
     if declaration.input is not None:
         _check_schema(faults, declaration.input)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it
-        check_answer(faults, declaration, ())
+        check_answer(Place(faults, {}), declaration)
     return faults.found
 
 
@@ -181,7 +153,7 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
             faults.add((*path, "auth"), error.message.removeprefix("auth: "))
-    check_expressions(faults, (*path, "dedupe"), webhook.dedupe, DEDUPE_NAMES)
+    Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES).value(webhook.dedupe)
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:
@@ -225,59 +197,3 @@ def _references(schema: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     elif isinstance(schema, (list, tuple)):
         for index, value in enumerate(schema):
             yield from _references(value, (*path, index))
-
-
-def _check_step(faults: Faults, path: Path, step: Step, actions: Actions) -> None:
-    action = actions.get(step.uses)
-    if action is None:
-        faults.add((*path, "uses"), _unknown_action(step.uses, actions))
-        return
-    if step.credential is not None and not action.credential:
-        faults.add((*path, "credential"), f"{step.uses} takes no credential")
-    if step.credential is None and action.credential_required:
-        faults.add(path, f"{step.uses} needs a credential: NAME")
-    parameters = {name: part for name, part in action.signature.parameters.items() if name != "credential"}
-    for name, value in step.with_.items():
-        if name in parameters:
-            _check_type(faults, (*path, "with", name), value, parameters[name].annotation)
-        elif name == "credential" and action.credential:
-            faults.add((*path, "with", name), "credential stands beside with, not in it")
-        else:
-            faults.add((*path, "with", name), f"{step.uses} has no argument {name!r}; {_nearest(name, parameters)}")
-    for name, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in step.with_:
-            faults.add((*path, "with"), f"{step.uses} needs the argument {name!r}")
-
-
-def _unknown_action(name: str, actions: Actions) -> str:
-    connector = name.partition(".")[0]
-    siblings = [known for known in actions if known.startswith(f"{connector}.")]
-    return f"unknown action {name!r}; {_nearest(name, siblings or actions)}"
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(sorted(known))}" if known else "there is none"
-
-
-def _check_type(faults: Faults, path: Path, value: Any, annotation: Any) -> None:
-    """Notes a literal that the parameter can't take; what an expression gives is not known before it runs."""
-    if is_template(value):
-        return
-    try:
-        _adapter(annotation).validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        faults.add((*path, *first["loc"]), first["msg"].replace("Input should be", "expected"))
-    except PydanticUserError:
-        return  # a type that pydantic can't check: the action does
-
-
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    try:
-        config = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
-        return TypeAdapter(annotation, config=config)
-    except PydanticUserError:  # a model brings its own configuration
-        return TypeAdapter(annotation)

@@ -1,7 +1,7 @@
 """What a workflow says, typed. YAML files and Python's `@workflow(…)` are read by the same models.
 
-`Declaration` is what both have: name, triggers, limits, answer. `Workflow` adds the steps of a YAML file. What a model
-can check alone is checked here; what needs to know actions, schemes or other files is checked in `check`.
+`Declaration` is what both have: name, triggers, limits, answer. `flows.language.workflow` adds the steps of a YAML
+file. What a model can check alone is checked here; what needs to know actions, schemes or other files: in `check`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,9 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where something is in a workflow: `("steps", 0, "retry", "delay")`."""
 
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-STEP_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 LONGEST_NAME: Final = 64
 METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
-LATER_STEPS: Final = ("for_each", "switch", "cases", "default", "try", "catch", "call", "steps", "concurrency")
-"""Keys of steps that this version does not know yet."""
 LATER: Final = {"on_failure", "poll"}
 """Further keys that this version does not know yet."""
 
@@ -51,15 +48,6 @@ def _name(value: str) -> str:
     if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
         raise ValueError(
             f"{value!r} is not a name: lowercase letters and digits, with single dashes between, at most {LONGEST_NAME}"
-        )
-    return value
-
-
-def _step_id(value: str) -> str:
-    if not STEP_ID.fullmatch(value) or len(value) > LONGEST_NAME:
-        raise ValueError(
-            f"{value!r} is not a step id: a letter, then letters, digits, dashes and underscores, "
-            f"at most {LONGEST_NAME}"
         )
     return value
 
@@ -93,19 +81,10 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-def _retry_on(value: Any) -> Any:
-    is_status = isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
-    if not is_status and value not in ("4xx", "5xx", "timeout", "connection"):
-        raise ValueError(f"expected a status like 429, or 4xx, 5xx, timeout or connection, got {value!r}")
-    return value
-
-
 Duration = Annotated[float, BeforeValidator(_duration)]
 """Seconds."""
 Timeout = Annotated[Duration, AfterValidator(_positive)]
 Name = Annotated[str, AfterValidator(_name)]
-StepId = Annotated[str, AfterValidator(_step_id)]
-RetryOn = Annotated[Any, BeforeValidator(_retry_on)]
 
 
 class Model(BaseModel):
@@ -257,52 +236,6 @@ def _status(value: Any) -> int | str:
     return value
 
 
-class Retry(Model):
-    """How a failed step is tried again. `on` empty: whatever failure may pass by itself."""
-
-    attempts: StrictInt = Field(default=3, ge=1, le=100)
-    delay: Duration = 1.0
-    backoff: Literal["exponential", "constant", "linear"] = "exponential"
-    max_delay: Duration = 30.0
-    on: tuple[RetryOn, ...] = ()
-
-
-class Step(Model):
-    """One step: an action with its arguments.
-
-    Attributes:
-        with_: the arguments, with expressions in them.
-        if_: a bare expression; the step is skipped when it is false.
-        timeout: seconds, of each attempt.
-        needs: the steps it waits for; None: the one before it.
-    """
-
-    id: StepId
-    uses: str
-    with_: Mapping[str, Json] = Field(default={}, alias="with")
-    credential: Name | None = None
-    if_: str | bool | None = Field(default=None, alias="if")
-    retry: Retry | None = None
-    timeout: Timeout | None = None
-    on_error: Literal["fail", "continue"] = "fail"
-    needs: tuple[str, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_version(cls, data: Any) -> Any:
-        later = [key for key in LATER_STEPS if isinstance(data, Mapping) and key in data]
-        if later:
-            raise ValueError(f"{', '.join(later)}: this version does not know it yet; a step uses an action (uses: …)")
-        return data
-
-    @field_validator("if_", mode="before")
-    @classmethod
-    def _text_or_truth(cls, value: Any) -> Any:
-        if value is not None and not isinstance(value, (str, bool)):
-            raise ValueError(f"expected an expression, got {value!r}")
-        return value
-
-
 class Declaration(Model):
     """What a workflow says of itself beyond its steps, in YAML and in Python."""
 
@@ -339,14 +272,6 @@ class Declaration(Model):
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path)
-
-
-class Workflow(Declaration):
-    """A workflow made of steps."""
-
-    vars: Mapping[str, Json] = {}
-    steps: tuple[Step, ...] = Field(min_length=1)
-    output: Json = None
 
 
 D = TypeVar("D", bound=Declaration)

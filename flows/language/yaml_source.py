@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import (
-    LATER,
-    Concurrency,
-    Declaration,
-    Json,
-    Path,
-    Respond,
-    Retry,
-    Schedule,
-    Step,
-    Webhook,
-    Workflow,
-    located,
-)
+from flows.language.definition import LATER, Concurrency, Declaration, Json, Path, Respond, Schedule, Webhook, located
+from flows.language.faults import DefinitionErrors, written
+from flows.language.uses import Retry, Uses
+from flows.language.workflow import Workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 
 D = TypeVar("D", bound=Declaration)
 
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
-    ("steps",): Step,
+    ("steps",): Uses,
     ("steps", "retry"): Retry,
     ("triggers", "webhook"): Webhook,
     ("triggers", "schedule"): Schedule,
@@ -52,29 +42,6 @@ _MISSING: Final = {
     "auth": "say who may send, auth: {scheme: …, credential: …}, or auth: none to take anything from anyone",
     "uses": "the action it runs, like uses: http.request",
 }
-
-
-class DefinitionErrors(DefinitionError):
-    """All the faults that were found at once. `str()` has one a line."""
-
-    def __init__(self, errors: Sequence[DefinitionError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__("\n".join(str(error) for error in errors))
-        first = self.errors[0]
-        self.message, self.file, self.line = first.message, first.file, first.line
-
-
-class Faults:
-    """What is wrong with a declaration, each fault with its file and line."""
-
-    def __init__(self, declaration: Declaration) -> None:
-        self._declaration = declaration
-        self.found: list[DefinitionError] = []
-
-    def add(self, path: Path, message: str) -> None:
-        """Notes a fault of what stands at `path`."""
-        line = self._declaration.line(*path)
-        self.found.append(DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line))
 
 
 def load_workflow(source: pathlib.Path | str, file: str | None = None) -> Workflow:
@@ -184,12 +151,6 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 def _prefix(path: Path) -> str:
     return f"{written(path)}: " if path else ""
-
-
-def written(path: Path) -> str:
-    """`steps[0].retry.delay`"""
-    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return written.removeprefix(".")
 
 
 def _shown(value: Any) -> str:

@@ -15,9 +15,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flows import load_flow_from_flow_run
 
-from flows.engine.execution import VERSION_LABEL, WORKFLOW_LABEL, label
 from flows.history import HistoryStore
-from flows.on_prefect.flow import WorkflowFlow, compile_version
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow
+from flows.on_prefect.run import VERSION_LABEL, WORKFLOW_LABEL, label
 from foundation.errors import DefinitionError, NotFound
 
 ENTRYPOINT = "flows.published."

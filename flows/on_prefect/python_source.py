@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from flows.engine.step import RecordedSteps
-from flows.history import Execution, WorkflowVersion
+from flows.engine.program import program_of_function
+from flows.history import WorkflowVersion
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.yaml_source import declare
@@ -88,11 +87,8 @@ def workflow(
         line = function.__code__.co_firstlineno
         declaration = declare(Declaration, data, file=file, lines={(): line})
 
-        async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
-            steps.author = asyncio.current_task()
-            return await function(event)
-
-        return make_flow(declaration, version_of(declaration, source, language="python", file=file), body)
+        version = version_of(declaration, source, language="python", file=file)
+        return make_flow(program_of_function(version, declaration, function))
 
     return decorate
 

@@ -18,10 +18,10 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient
 
-from flows.engine.execution import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 from flows.history import Execution, HistoryStore
 from flows.on_prefect.deployment import deploy_version, find_deployment
 from flows.on_prefect.internals import BULK_LIMIT, TRACE_LABEL, create_flow_runs
+from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 from foundation.clock import Clock
 from foundation.errors import IpaasError, StorageUnavailable
 

@@ -134,7 +134,7 @@ def _flow_of_file(file: Path, name: str | None) -> WorkflowFlow:
 
 
 async def _flow_of_history(settings: Settings, name: str) -> WorkflowFlow:
-    from flows.on_prefect.flow import compile_version
+    from flows.on_prefect.compile import compile_version
     from ipaas.connection import history
 
     async with history(settings) as store:
@@ -204,11 +204,11 @@ def _dry_document(found: Any) -> dict[str, Any]:
 
 def _print_dry_run(found: Any) -> None:
     for step in found.execution.steps:
-        request = found.requests.get(step.step_id)
+        request = found.requests.get(step.path)
         said = {"skipped": "skipped", "failed": f"failed: {(step.error or {}).get('message')}"}.get(step.status)
         if said is None:
             said = "would send" if request else "sends nothing"
-        typer.echo(f"{step.step_id}  {step.action}  {said}")
+        typer.echo(f"{step.path}  {step.action}  {said}")
         if request:
             typer.echo(f"  {request.method} {request.url}")
             for name, value in request.headers.items():

@@ -24,8 +24,8 @@ from connectors.webhooks import (
 from flows.expressions import Expression, compile_value
 from flows.history import HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
-from flows.language.order import ANSWER_NAMES, VARS_NAMES
-from flows.language.plan import compile_dedupe
+from flows.language.place import ANSWER_NAMES, VARS_NAMES
+from flows.language.workflow import compile_dedupe
 from flows.language.yaml_source import load_workflow
 from foundation.errors import CredentialError, IpaasError
 

@@ -41,7 +41,7 @@ async def prune(
     if keep is not None and (last_kept := await store.end_of_newest(keep)):
         before = max(before, last_kept)
     gone = await _in_batches(lambda: store.prune(before=before, limit=batch), batch, clock)
-    await _in_batches(lambda: store.forget_deliveries(now=now, limit=batch), batch, clock)
+    await _in_batches(lambda: store.forget_deliveries(limit=batch), batch, clock)
     while await store.compact():
         await clock.sleep(PAUSE_SECONDS)
     return gone

@@ -24,11 +24,11 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
 
-from flows.engine.execution import CANCELLED_IN_PREFECT, EXECUTION_LABEL, cancellation, label
+from flows.engine.failures import cancellation, error_document
 from flows.engine.runtime import Runtime
-from flows.engine.step import error_document
 from flows.history import Execution, Status
 from flows.on_prefect.deployment import WORK_POOL
+from flows.on_prefect.run import CANCELLED_IN_PREFECT, EXECUTION_LABEL, label
 from foundation.owner import THIS_HOST, is_alive
 
 logger = logging.getLogger("ipaas.worker.reconcile")

@@ -26,11 +26,11 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNam
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from flows.engine.execution import CANCELLED_IN_PREFECT
-from flows.engine.runtime import Runtime, use_runtime
 from flows.on_prefect.deployment import WORK_POOL_TYPE
 from flows.on_prefect.internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.on_prefect.loader import FlowLoader
+from flows.on_prefect.process import open_runtime, use_runtime
+from flows.on_prefect.run import CANCELLED_IN_PREFECT
 from foundation.errors import IpaasError, StorageUnavailable
 from foundation.settings import Settings
 from ipaas.worker.lane import ASK_AGAIN_SECONDS, Lane
@@ -83,7 +83,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._stack = contextlib.AsyncExitStack()
         settings, metrics = Settings(), WorkerMetrics()
         self._stack.enter_context(serving_metrics(metrics, settings))
-        self.runtime = await self._stack.enter_async_context(Runtime.open(settings))
+        self.runtime = await self._stack.enter_async_context(open_runtime(settings))
         self.runtime.meter = metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())

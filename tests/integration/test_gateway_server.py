@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flows.history import MemoryStore, Status, open_store
 from flows.history.migrations import upgrade
-from flows.on_prefect.flow import yaml_version
+from flows.on_prefect.compile import yaml_version
 from foundation.clock import ManualClock
 from ipaas.gateway import protocol, serve
 from ipaas.gateway.serve import GatewayServer, make_server

@@ -31,9 +31,9 @@ from store_suite import accepted
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
 from connectors import log
 from connectors.kit.testing import acting
-from flows.engine.runtime import Runtime, use_runtime
-from flows.engine.step import RecordedSteps
-from flows.history import Execution, MemoryStore, Status, Trigger
+from flows.engine.program import Run
+from flows.engine.runtime import Runtime
+from flows.history import MemoryStore, Status, Trigger
 from flows.language.event import Event
 from flows.on_prefect.deployment import WORK_POOL
 from flows.on_prefect.internals import (
@@ -44,6 +44,7 @@ from flows.on_prefect.internals import (
     take_flow_run,
     warm_engine,
 )
+from flows.on_prefect.process import use_runtime
 from flows.on_prefect.python_source import workflow
 from foundation.clock import SystemClock
 from ipaas.admission.dispatcher import Dispatcher
@@ -310,8 +311,8 @@ async def test_what_failed_runs_again_when_it_was_asked_to_and_not_because_it_wa
     one = await deployed(client)
     bodies: list[Any] = []
 
-    async def fail(event: Event, execution: Execution, steps: RecordedSteps) -> None:
-        bodies.append(event.body)
+    async def fail(run: Run) -> None:
+        bodies.append(run.event.body)
         raise ValueError("as it should")
 
     run = await one.create()
@@ -333,7 +334,7 @@ async def test_a_run_knows_itself_from_inside(client: PrefectClient, runtime: Ru
     seen: list[FlowRun | None] = []
     threads: list[str] = []
 
-    async def look(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+    async def look(run: Run) -> None:
         seen.append(current_flow_run())
         threads.extend(thread.name for thread in threading.enumerate())
 
@@ -355,7 +356,7 @@ async def test_a_run_that_goes_on_after_a_crash_counts_its_runs(client: PrefectC
     one = await deployed(client)
     counts: list[int] = []
 
-    async def crash(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+    async def crash(run: Run) -> None:
         run = current_flow_run()
         counts.append(run.run_count if run else 0)
         if len(counts) == 1:
@@ -374,9 +375,9 @@ async def test_a_run_that_goes_on_after_a_crash_counts_its_runs(client: PrefectC
 async def test_a_flow_that_returns_cancelled_is_cancelled(client: PrefectClient, runtime: Runtime) -> None:
     one = await deployed(client)
 
-    async def cancel(event: Event, execution: Execution, steps: RecordedSteps) -> None:
-        await runtime.store.request_cancel(execution.id, by="the API", reason="", now=runtime.clock.now())
-        await runtime.honour_cancels()
+    async def cancel(run: Run) -> None:
+        await runtime.store.request_cancel(run.scope["execution"]["id"], by="the API", reason="")
+        await runtime.look_after()
         await asyncio.sleep(60)
 
     run = await one.create()
@@ -390,7 +391,7 @@ async def test_a_flow_that_returns_cancelled_is_cancelled(client: PrefectClient,
 async def test_abort_leaves_the_run_as_it_is(client: PrefectClient, runtime: Runtime) -> None:
     one = await deployed(client)
 
-    async def abort(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+    async def abort(run: Run) -> None:
         raise Abort("another process runs it now")
 
     run = await one.create()
@@ -412,7 +413,7 @@ async def test_the_slots_lease_is_held_while_the_run_runs_and_renewed_from_one_p
 
     async with warm_engine() as engine:
 
-        async def renew(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+        async def renew(run: Run) -> None:
             assert engine._leases == {lease}
             await engine.renew_leases(client)
 
@@ -430,7 +431,7 @@ async def test_a_run_in_a_warm_process_leaves_sigterm_to_the_process(client: Pre
     one, before = await deployed(client), signal.getsignal(signal.SIGTERM)
     seen = []
 
-    async def look(event: Event, execution: Execution, steps: RecordedSteps) -> None:
+    async def look(run: Run) -> None:
         seen.append(signal.getsignal(signal.SIGTERM))
 
     assert (await ran(one, await one.create(), with_body(one, look))).is_completed()
@@ -453,7 +454,7 @@ steps:
     [listed] = (await runtime.store.executions()).items
     execution = await runtime.store.execution(listed.id)
     assert execution is not None
-    assert [(step.step_id, step.status) for step in execution.steps] == [
+    assert [(step.path, step.status) for step in execution.steps] == [
         ("broken", Status.FAILED),
         ("next", Status.SUCCEEDED),
     ]
@@ -474,7 +475,7 @@ async def test_actions_run_in_the_task_that_calls_them(client: PrefectClient, ru
     [listed] = (await runtime.store.executions()).items
     execution = await runtime.store.execution(listed.id)
     assert execution is not None
-    ids = [step.step_id for step in execution.steps]
+    ids = [step.path for step in execution.steps]
     assert (ids[0], ids[-1]) == ("log.message", "log.message-2")
     assert len({one.removeprefix("log.message-") for one in ids[1:3]}) == 2
     assert all(len(one) == len("log.message-") + 8 for one in ids[1:3])

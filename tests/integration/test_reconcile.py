@@ -18,10 +18,10 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Pe
 from store_suite import HOUR, accepted, begun
 
 from connectors.kit.testing import acting
-from flows.engine.execution import EXECUTION_LABEL
 from flows.engine.runtime import RunningExecution, Runtime
 from flows.history import Execution, MemoryStore, Status
 from flows.on_prefect.internals import take_flow_run
+from flows.on_prefect.run import EXECUTION_LABEL
 from foundation.clock import ManualClock
 from foundation.errors import NotFound
 from foundation.owner import THIS_HOST, this_process

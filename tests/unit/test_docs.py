@@ -17,16 +17,14 @@ from flows.expressions.methods import METHOD_NAMES
 from flows.expressions.predicates import TESTS
 from flows.language.definition import (
     LATER,
-    LATER_STEPS,
     METHODS,
     Concurrency,
     Respond,
-    Retry,
     Schedule,
-    Step,
     Webhook,
-    Workflow,
 )
+from flows.language.uses import LATER_STEPS, Retry, Uses
+from flows.language.workflow import Workflow
 from ipaas.publish import check
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +123,7 @@ KEYS = {
     "## The workflow": Workflow,
     "### `webhook`": Webhook,
     "### `schedule`": Schedule,
-    "## A step": Step,
+    "## A step": Uses,
     "### `retry`": Retry,
     "## `respond`": Respond,
 }

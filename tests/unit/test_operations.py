@@ -101,7 +101,7 @@ async def test_a_replay_from_a_step_keeps_what_was_done_before_it(store: MemoryS
 
     again = await get(store, await operations.replay(store, clock, first, from_step="s3"))
 
-    assert [(step.step_id, step.output) for step in again.steps] == [("s0", 0), ("s1", 1)]
+    assert [(step.path, step.output) for step in again.steps] == [("s0", 0), ("s1", 1)]
 
 
 async def test_a_replay_from_an_unknown_step_names_those_there_are(store: MemoryStore, clock: ManualClock) -> None:

@@ -28,12 +28,13 @@ from blocks.source import MemoryCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
 from flows.engine import execution as executing
-from flows.engine.execution import EXECUTION_LABEL
-from flows.engine.runtime import Runtime, use_runtime
+from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Execution
-from flows.on_prefect.flow import compile_version
+from flows.on_prefect.compile import compile_version
 from flows.on_prefect.internals import TRACE_LABEL
+from flows.on_prefect.process import use_runtime
+from flows.on_prefect.run import EXECUTION_LABEL
 from foundation.errors import ConfigurationError, IpaasError
 from foundation.masking import Masker
 from foundation.tracing import set_up_tracing, span, use

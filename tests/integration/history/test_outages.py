@@ -8,16 +8,14 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import asyncpg
 import pytest
-from store_suite import an_execution, running
+from store_suite import an_execution, finish, hold_of, running
 
-from flows.history import SqlStore, Status, open_store
+from flows.history import Status, open_store
+from flows.history.sql import SqlStore
 from foundation.errors import StorageUnavailable
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
@@ -59,23 +57,23 @@ async def test_idle_connections_that_broke_are_replaced(
     await postgres_store.ping()
     assert await terminate(administrator) >= 2
 
-    assert await postgres_store.finish(execution_id, Status.SUCCEEDED, now=NOW)
+    await finish(postgres_store, execution_id, Status.SUCCEEDED)
     await postgres_store.ping()
 
 
 async def test_a_write_whose_connection_breaks_says_so_and_the_next_one_works(
     postgres_store: SqlStore, administrator: asyncpg.Connection
 ) -> None:
-    execution_id = await running(postgres_store)
+    hold = await hold_of(postgres_store, await running(postgres_store))
     async with administrator.transaction():
         await administrator.execute("SELECT 1 FROM executions FOR UPDATE")
-        stuck = asyncio.create_task(postgres_store.finish(execution_id, Status.SUCCEEDED, now=NOW))
+        stuck = asyncio.create_task(postgres_store.finish(hold, Status.SUCCEEDED))
         while not await terminate(administrator, "wait_event_type = 'Lock'"):
             await asyncio.sleep(0.01)
 
     with pytest.raises(StorageUnavailable, match=r"terminat|closed"):
         await stuck
-    assert await postgres_store.finish(execution_id, Status.SUCCEEDED, now=NOW)
+    assert await postgres_store.finish(hold, Status.SUCCEEDED)
 
 
 async def test_a_server_that_does_not_answer_is_unavailable() -> None:

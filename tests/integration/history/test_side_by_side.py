@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_suite import SECOND, T0, Accepted, accepted, an_execution, begun, claimed
+from store_suite import SECOND, T0, Accepted, a_version, accepted, admitted, an_execution, begin
 
-from flows.history import SqlStore, Status
+from flows.history import Execution, Refusal, Status
+from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
 
@@ -31,7 +32,7 @@ async def test_of_two_gateways_with_one_delivery_one_makes_the_execution(stores:
     keys = [f"delivery-{n}" for n in range(30)]
 
     async def deliver(store: SqlStore, order: list[str]) -> dict[str, Accepted]:
-        answers = await asyncio.gather(*(store.accept([an_execution(dedupe_key=key)]) for key in order))
+        answers = await asyncio.gather(*(store.accept([an_execution(dedupe_keys=[key])]) for key in order))
         return dict(zip(order, (answer for (answer,) in answers), strict=True))
 
     ours, theirs = await asyncio.gather(deliver(stores[0], keys), deliver(stores[1], keys[::-1]))
@@ -43,9 +44,10 @@ async def test_of_two_gateways_with_one_delivery_one_makes_the_execution(stores:
 
 
 async def test_two_dispatchers_share_out_the_executions(stores: tuple[SqlStore, SqlStore]) -> None:
+    await stores[0].publish(a_version(declaration={"concurrency": {"limit": 50}}))
     waiting = [await accepted(stores[0], accepted_at=T0 + SECOND * n) for n in range(40)]
 
-    shares = await asyncio.gather(*(claimed(store, limit=5) for store in stores * 4))
+    shares = await asyncio.gather(*(admitted(store, limit=5) for store in stores * 4))
 
     assert sorted(execution_id for share in shares for execution_id in share) == waiting
 
@@ -54,14 +56,28 @@ async def test_writers_that_take_the_same_rows_in_opposite_order_both_succeed(
     stores: tuple[SqlStore, SqlStore],
 ) -> None:
     one, other = stores
-    both = [await accepted(one) for _ in range(20)]
+    both = [await accepted(one, workflow=f"w{n % 4}") for n in range(20)]
 
     results = await asyncio.gather(
-        *(begun(one, execution_id, owner="one/1") for execution_id in both),
-        *(begun(other, execution_id, owner="other/1") for execution_id in both[::-1]),
+        *(begin(one, execution_id, owner="one/1", lease=0) for execution_id in both),
+        *(begin(other, execution_id, owner="other/1", lease=0) for execution_id in both[::-1]),
     )
 
-    assert sorted(execution.runs for execution in results if execution) == [1] * 20 + [2] * 20
+    assert sorted(execution.runs for execution in results if isinstance(execution, Execution)) == [1] * 20 + [2] * 20
+
+
+async def test_of_two_processes_that_begin_an_execution_one_has_it(stores: tuple[SqlStore, SqlStore]) -> None:
+    both = [await accepted(stores[0], workflow=f"w{n % 4}") for n in range(20)]
+
+    results = await asyncio.gather(
+        *(begin(stores[0], execution_id, owner="one/1") for execution_id in both),
+        *(begin(stores[1], execution_id, owner="other/1") for execution_id in both[::-1]),
+    )
+
+    assert [result for result in results if isinstance(result, Refusal)] == [Refusal.HELD] * 20
+    begun = [result for result in results if isinstance(result, Execution)]
+    assert sorted(execution.id for execution in begun) == both
+    assert {execution.runs for execution in begun} == {1}
 
 
 _PROCESS = """
@@ -73,7 +89,7 @@ async def main(url, name, how_many):
     store = open_store(url)
     await store.open()
     for n in range(how_many):
-        batch = [an_execution(id=f"{name}-{n}-{m}", dedupe_key=f"{n}-{m}") for m in range(3)]
+        batch = [an_execution(id=f"{name}-{n}-{m}", dedupe_keys=[f"{n}-{m}"]) for m in range(3)]
         await asyncio.gather(*(store.accept([new]) for new in batch))
     print("durable", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,16 +10,22 @@ import pytest
 from sqlalchemy import func, select
 from store_suite import DAY, T0, an_execution, ended
 
-from flows.history import Limits, SqlStore, migrations
+from flows.history import Limits, Status, migrations
 from flows.history.database import connect, database_url
 from flows.history.models import payload_uses, payloads
+from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
 from ipaas.platform.retention import prune
 
 
 @pytest.fixture
-async def store(history_url: str) -> AsyncIterator[SqlStore]:
-    store = SqlStore(history_url, limits=Limits(inline_bytes=100))
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture
+async def store(history_url: str, clock: ManualClock) -> AsyncIterator[SqlStore]:
+    store = SqlStore(history_url, clock, Limits(inline_bytes=100), database_clock=clock)
     await store.open()
     yield store
     await store.close()
@@ -46,17 +52,20 @@ async def test_equal_large_documents_are_stored_once(store: SqlStore, history_ur
 
 
 async def test_what_is_not_stored_leaves_no_large_document(store: SqlStore, history_url: str) -> None:
-    await store.accept([an_execution(dedupe_key="k")])
+    await store.accept([an_execution(dedupe_keys=["k"])])
 
-    await store.accept([an_execution(dedupe_key="k", event={"body": "x" * 100})])
+    await store.accept([an_execution(dedupe_keys=["k"], event={"body": "x" * 100})])
 
     assert await count(history_url) == (0, 0)
 
 
-async def test_large_documents_go_with_the_last_execution_that_has_them(store: SqlStore, history_url: str) -> None:
-    await ended(store, event={"body": "x" * 100}, at=T0)
-    await ended(store, event={"body": "x" * 100}, at=T0 + DAY)
-    await ended(store, event={"body": "y" * 100}, at=T0)
+async def test_large_documents_go_with_the_last_execution_that_has_them(
+    store: SqlStore, history_url: str, clock: ManualClock
+) -> None:
+    await ended(store, event={"body": "x" * 100})
+    await ended(store, event={"body": "y" * 100})
+    clock.move(days=1)
+    await ended(store, event={"body": "x" * 100})
 
     await store.prune(before=T0 + DAY, limit=10)
     some = await count(history_url)
@@ -65,10 +74,10 @@ async def test_large_documents_go_with_the_last_execution_that_has_them(store: S
     assert (some, await count(history_url)) == ((1, 1), (0, 0))
 
 
-async def test_a_large_document_that_comes_while_it_is_pruned_is_kept(history_url: str) -> None:
+async def test_a_large_document_that_comes_while_it_is_pruned_is_kept(history_url: str, clock: ManualClock) -> None:
     """Two processes, again and again: one deletes the last execution that has the document, one stores the next."""
     limits = Limits(inline_bytes=100)
-    gateway, pruner = SqlStore(history_url, limits=limits), SqlStore(history_url, limits=limits)
+    gateway, pruner = (SqlStore(history_url, clock, limits, database_clock=clock) for _ in range(2))
     large = {"body": "x" * 100}
     await ended(gateway, event=large)
     for _ in range(30):
@@ -77,7 +86,7 @@ async def test_a_large_document_that_comes_while_it_is_pruned_is_kept(history_ur
         execution = await gateway.execution(new.id)
         assert execution is not None
         assert execution.event == large
-        await gateway.finish(new.id, execution.status.SUCCEEDED, now=T0)
+        assert await gateway.finish(execution.hold, Status.SUCCEEDED)
     await gateway.close()
     await pruner.close()
 
@@ -85,10 +94,12 @@ async def test_a_large_document_that_comes_while_it_is_pruned_is_kept(history_ur
 async def test_a_file_shrinks_when_executions_are_pruned(tmp_path: Path) -> None:
     file = tmp_path / "history.db"
     await migrations.upgrade(f"sqlite:///{file}")
-    store, clock = SqlStore(f"sqlite:///{file}"), ManualClock(T0 + DAY)
+    clock = ManualClock(T0)
+    store = SqlStore(f"sqlite:///{file}", clock)
     for number in range(20):
         await ended(store, event={"body": f"{number}" * 500_000})
     await store.close()
+    clock.move(days=1)
     full = file.stat().st_size
 
     assert await prune(store, clock, older_than=3_600) == 20

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 from store_suite import StoreSuite
 
-from flows.history import SqlStore
+from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
 
 
 async def opened(url: str, clock: ManualClock) -> AsyncIterator[SqlStore]:
-    store = SqlStore(url, clock)
+    store = SqlStore(url, clock, database_clock=clock)
     await store.open()
     yield store
     await store.close()

@@ -183,7 +183,7 @@ async def test_a_replay_starts_from_a_step_on_another_version(client: httpx.Asyn
     response = await client.post(f"/executions/{first}/replay", json={"from": "two", "version": "current"})
 
     again = await get(store, response.json()["execution_id"])
-    assert (again.version, [step.step_id for step in again.steps]) == ("v2", ["one"])
+    assert (again.version, [step.path for step in again.steps]) == ("v2", ["one"])
 
 
 @pytest.mark.parametrize(

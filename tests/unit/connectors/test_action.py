@@ -22,7 +22,7 @@ async def greet(
 ) -> dict[str, Any]:
     """Greets: https://acme.example/docs/greet."""
     call = current_call.get()
-    return {"text": f"Hello {name}! " * times, "step": call.step_id, "key": call.idempotency_key}
+    return {"text": f"Hello {name}! " * times, "step": call.path, "key": call.idempotency_key}
 
 
 def test_it_knows_what_a_workflow_needs_to_know() -> None:

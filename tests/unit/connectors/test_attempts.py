@@ -23,7 +23,7 @@ async def attempts_of(body, *, policy=None, timeout=None, secret=None):
         if secret:
             stage.services.masker.add(secret)
         call = Call(stage.services, "execution", "step")
-        return await run_attempts(log.message, body, call=call, policy=policy, timeout=timeout), stage.clock
+        return await run_attempts("log.message", body, call=call, policy=policy, timeout=timeout), stage.clock
 
 
 async def test_the_result_comes_with_the_number_of_attempts() -> None:
@@ -67,10 +67,10 @@ async def test_requests_that_the_connector_repeats_count_as_attempts(last, attem
         call = Call(stage.services, "execution", "step")
         body = lambda: http.request.fn(url="http://127.0.0.1:9/")  # noqa: E731
         if last == 200:
-            _, made = await run_attempts(http.request, body, call=call)
+            _, made = await run_attempts("http.request", body, call=call)
         else:
             with pytest.raises(RemoteError) as error:
-                await run_attempts(http.request, body, call=call)
+                await run_attempts("http.request", body, call=call)
             made = error.value.attempts
     assert made == attempts
 
@@ -157,7 +157,7 @@ async def test_a_cancelled_step_is_cancelled_and_not_retried() -> None:
 
 async def test_outside_its_attempts_there_is_no_current_call() -> None:
     async def body():
-        return current_call.get().step_id
+        return current_call.get().path
 
     (result, _), _ = await attempts_of(body)
     assert result == "step"

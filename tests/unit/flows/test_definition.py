@@ -9,12 +9,13 @@ from flows.language.definition import (
     Declaration,
     Schedule,
     Webhook,
-    Workflow,
     content_hash,
     triggers_as_data,
     triggers_from_data,
 )
-from flows.language.yaml_source import DefinitionErrors, declare
+from flows.language.faults import DefinitionErrors
+from flows.language.workflow import Workflow
+from flows.language.yaml_source import declare
 
 
 def a_workflow(**changes):

@@ -20,7 +20,7 @@ async def on() -> AsyncIterator[Bench]:
 
 
 def statuses(execution: Execution) -> dict[str, str]:
-    return {step.step_id: str(step.status) for step in execution.steps}
+    return {step.path: str(step.status) for step in execution.steps}
 
 
 def log(step_id: str, text: str, **more: Any) -> str:

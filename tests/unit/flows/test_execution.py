@@ -10,14 +10,14 @@ import pytest
 from executing import URL, Bench, bench, in_yaml, post, steps
 from prefect import State
 from prefect.exceptions import Abort
-from store_suite import HOUR
 
 from connectors import http
 from flows import Event, workflow
-from flows.engine.execution import cancellation, idempotency_key
-from flows.engine.runtime import LEASE
-from flows.history import Execution, MemoryStore, Status, StepExecution, Trigger
+from flows.engine.failures import cancellation
+from flows.engine.journal import LEASE_SECONDS
+from flows.history import Execution, Hold, MemoryStore, Refusal, Status, StepExecution, Trigger
 from flows.on_prefect.flow import WorkflowFlow
+from flows.on_prefect.run import idempotency_key
 from foundation.clock import ManualClock
 from foundation.errors import IpaasError, StorageUnavailable
 
@@ -127,9 +127,9 @@ async def test_an_authors_own_timeout_is_an_error_as_any_other(on: Bench) -> Non
 @EACH
 async def test_a_cancel_stops_it_and_says_who_asked(on: Bench, flow: WorkflowFlow) -> None:
     running, execution_id = await held(on, flow)
-    await on.store.request_cancel(execution_id, by="the API", reason="wrong order", now=on.clock.now())
+    await on.store.request_cancel(execution_id, by="the API", reason="wrong order")
 
-    await on.runtime.honour_cancels()
+    await on.runtime.look_after()
     state: State[Any] = await running
 
     execution = await on.last()
@@ -153,8 +153,8 @@ async def test_an_author_who_turns_the_cancel_into_an_error_of_his_own_is_cancel
 
     running = on.start(python(work))
     await waits.wait()
-    await on.store.request_cancel((await on.last()).id, by="the API", reason="", now=on.clock.now())
-    await on.runtime.honour_cancels()
+    await on.store.request_cancel((await on.last()).id, by="the API", reason="")
+    await on.runtime.look_after()
 
     assert (await running).is_cancelled()
     assert (await on.last()).error == cancellation("the API", "")
@@ -222,10 +222,10 @@ async def test_what_can_end_in_time_ends_when_the_process_stops(on: Bench) -> No
 
 async def test_what_another_process_took_over_is_left_to_it(on: Bench) -> None:
     running, execution_id = await held(on, in_yaml_)
-    now = on.clock.now()
-    await on.store.begin(execution_id, flow_run_id=None, owner="other/1", now=now, lease_until=now + HOUR)
+    on.clock.move(seconds=LEASE_SECONDS)
+    await on.store.begin(execution_id, flow_run_id=None, owner="other/1", lease=3600)
 
-    await on.runtime.renew_leases()
+    await on.runtime.look_after()
 
     with pytest.raises(Abort):
         await running
@@ -305,15 +305,15 @@ class Outage(MemoryStore):
             self.left -= 1
             raise StorageUnavailable("the history's database is not usable: it is started anew")
 
-    async def save_step(self, execution_id: str, step: StepExecution) -> None:
+    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
         self._answer()
-        await super().save_step(execution_id, step)
+        return await super().save_step(hold, step)
 
     async def finish(self, *args: Any, **kwargs: Any) -> bool:
         self._answer()
         return await super().finish(*args, **kwargs)
 
-    async def begin(self, *args: Any, **kwargs: Any) -> Execution | None:
+    async def begin(self, *args: Any, **kwargs: Any) -> Execution | Refusal:
         self._answer()
         return await super().begin(*args, **kwargs)
 
@@ -353,7 +353,7 @@ async def test_a_long_outage_is_no_failure_of_the_step_or_the_workflow(shaky: Be
     with pytest.raises(StorageUnavailable):
         await running
 
-    assert shaky.clock.now() - before >= LEASE
+    assert (shaky.clock.now() - before).total_seconds() >= LEASE_SECONDS
     assert (await shaky.last()).status is Status.RUNNING  # until its lease is over; then it is run again
     away(shaky, 0)
     assert await shaky.go_on(flow, execution_id) == "done"

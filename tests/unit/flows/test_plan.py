@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from flows.language.definition import Workflow
-from flows.language.plan import compile_answer, compile_dedupe, compile_workflow
-from flows.language.yaml_source import DefinitionErrors, declare
+from flows.language.faults import DefinitionErrors
+from flows.language.workflow import Workflow, compile_answer, compile_dedupe
+from flows.language.yaml_source import declare
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,18 @@ def workflow_of(*steps, **keys) -> Workflow:
     return declare(Workflow, {"name": "orders", "steps": complete} | keys, lines={("steps", 0): 2, ("steps", 1): 5})
 
 
+def compiled(workflow: Workflow) -> Workflow:
+    workflow.compile(ACTIONS)
+    return workflow
+
+
 def order_of(*steps) -> dict[str, set[str]]:
-    compiled = compile_workflow(workflow_of(*steps), ACTIONS)
-    return {step.step.id: set(step.depends_on) for step in compiled.steps}
+    return {step.id: set(step.after) for step in compiled(workflow_of(*steps)).steps}
 
 
 def the_faults(*steps, **keys) -> list[str]:
     with pytest.raises(DefinitionErrors) as caught:
-        compile_workflow(workflow_of(*steps, **keys), ACTIONS)
+        compiled(workflow_of(*steps, **keys))
     return [error.message for error in caught.value.errors]
 
 
@@ -103,22 +107,23 @@ def test_every_faulty_expression_is_told_at_its_place() -> None:
 
 def test_a_compiled_step_renders_its_condition_and_arguments() -> None:
     workflow = workflow_of({"id": "a", "if": "event.body > 1", "with": {"text": "n={{ event.body }}"}})
-    (step,) = compile_workflow(workflow, ACTIONS).steps
-    assert step.condition.render({"event": {"body": 2}}) is True
-    assert step.arguments.render({"event": {"body": 2}}) == {"text": "n=2"}
+    (step,) = compiled(workflow).steps
+    assert step.wanted({"event": {"body": 2}}) is True
+    assert step.wanted({"event": {"body": 1}}) is False
+    assert step.render({"event": {"body": 2}}) == {"text": "n=2"}
 
 
 def test_a_condition_may_be_plainly_true_or_false() -> None:
-    never, always = compile_workflow(workflow_of({"id": "a", "if": False}, {"id": "b"}), ACTIONS).steps
-    assert never.condition.render({}) is False
-    assert always.condition is None
+    never, always = compiled(workflow_of({"id": "a", "if": False}, {"id": "b"})).steps
+    assert never.wanted({}) is False
+    assert always.wanted({}) is True
 
 
 def test_an_argument_that_is_not_rendered_is_left_alone_and_refers_to_nothing() -> None:
     template = {"id": "b", "uses": "transform.template", "needs": [], "with": {"template": "{{ steps.x }} {{ y }}"}}
-    _, step = compile_workflow(workflow_of({"id": "a"}, template), ACTIONS).steps
-    assert step.arguments.render({}) == {"template": "{{ steps.x }} {{ y }}"}
-    assert step.depends_on == set()
+    _, step = compiled(workflow_of({"id": "a"}, template)).steps
+    assert step.render({}) == {"template": "{{ steps.x }} {{ y }}"}
+    assert step.after == ()
 
 
 def test_the_answer_sees_the_output() -> None:

@@ -14,11 +14,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 import flows.published
-from flows.engine.execution import VERSION_LABEL, WORKFLOW_LABEL
 from flows.history import MemoryStore, open_store
 from flows.history.migrations import upgrade
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.loader import ENTRYPOINT, FlowLoader
+from flows.on_prefect.run import VERSION_LABEL, WORKFLOW_LABEL
 from foundation.errors import NotFound
 
 OLD, NEW = in_yaml(steps(post("/a")), name="orders"), in_yaml(steps(post("/b")), name="orders")

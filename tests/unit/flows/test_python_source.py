@@ -11,8 +11,10 @@ import pytest
 from prefect import Flow
 
 from flows import Event, schedule, webhook, workflow
+from flows.engine.program import Run
 from flows.language.definition import Schedule, Webhook
-from flows.on_prefect.flow import WorkflowFlow, compile_version
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
 
@@ -72,7 +74,7 @@ def test_other_options_of_the_flow_leave_it_a_workflow() -> None:
 
     changed = mine.with_options(description="other")
 
-    assert (changed.declaration, changed.published, changed.body) == (mine.declaration, mine.published, mine.body)
+    assert (changed.declaration, changed.published, changed.program) == (mine.declaration, mine.published, mine.program)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_a_wrong_argument_is_named_with_file_and_line(arguments: dict[str, Any],
 def test_a_function_that_is_not_async_is_refused() -> None:
     with pytest.raises(DefinitionError, match="async def"):
 
-        @workflow()  # type: ignore[arg-type]
+        @workflow()  # type: ignore[arg-type]  # it calls no action
         def mine(event: Event) -> None: ...
 
 
@@ -150,7 +152,7 @@ def test_a_published_version_runs_as_it_was_published_whatever_the_file_says_now
     flow = compile_version(published)
 
     assert flow.published.version == published.version
-    assert asyncio.run(flow.body(Event(), None, _NoSteps())) == 1  # type: ignore[arg-type]
+    assert asyncio.run(flow.program.body(Run(Event(), {}, None))) == 1  # type: ignore[arg-type]  # it calls no action
 
 
 def test_a_published_version_sees_the_modules_beside_its_file(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_a_published_version_sees_the_modules_beside_its_file(tmp_path: Path) ->
     text = HEAD + "from beside_the_flow import ANSWER\n" + ORDERS.replace("return 1", "return ANSWER")
     flow = compile_version(loaded(tmp_path, text).published)
 
-    assert asyncio.run(flow.body(Event(), None, _NoSteps())) == 42  # type: ignore[arg-type]
+    assert asyncio.run(flow.program.body(Run(Event(), {}, None))) == 42  # type: ignore[arg-type]  # it calls no action
 
 
 def test_a_version_that_lacks_its_workflow_says_so(tmp_path: Path) -> None:
@@ -166,9 +168,3 @@ def test_a_version_that_lacks_its_workflow_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="defines no workflow 'other'"):
         compile_version(published)
-
-
-class _NoSteps:
-    """The function calls no action."""
-
-    author: Any = None

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from prefect import State
 from prefect.exceptions import Abort
-from store_suite import HOUR, T0, a_version, begun, get
+from store_suite import a_version, get
 
 from connectors import log
 from connectors.kit.testing import acting
-from flows.engine.execution import run_execution
-from flows.engine.runtime import Runtime, use_runtime
-from flows.engine.step import RecordedSteps
-from flows.history import Execution, Limits, MemoryStore, Status
+from flows.engine.journal import LEASE_SECONDS
+from flows.engine.program import program_of_function
+from flows.engine.runtime import Runtime
+from flows.history import Limits, MemoryStore, Status
+from flows.language.definition import Declaration
 from flows.language.event import Event
+from flows.on_prefect.process import use_runtime
+from flows.on_prefect.run import run_program
 from foundation.clock import ManualClock
 from foundation.errors import TooLarge
 
@@ -32,10 +35,12 @@ async def runtime() -> AsyncIterator[Runtime]:
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
-    async def body(event: Event, execution: Execution, steps: RecordedSteps) -> Any:
+    async def function(event: Event) -> Any:
         return await work()
 
-    return asyncio.create_task(run_execution(a_version(), 300, {"body": 1}, body))
+    version = a_version()
+    program = program_of_function(version, Declaration(name=version.workflow), function)
+    return asyncio.create_task(run_program(program, {"body": 1}))
 
 
 async def started(runtime: Runtime) -> tuple[asyncio.Task[Any], str]:
@@ -54,9 +59,9 @@ async def started(runtime: Runtime) -> tuple[asyncio.Task[Any], str]:
 
 async def test_a_cancel_noted_in_the_history_ends_what_runs(runtime: Runtime) -> None:
     task, execution_id = await started(runtime)
-    await runtime.store.request_cancel(execution_id, by="the API", reason="wrong order", now=T0)
+    await runtime.store.request_cancel(execution_id, by="the API", reason="wrong order")
 
-    await runtime.honour_cancels()
+    await runtime.look_after()
     state: State[Any] = await task
 
     execution = await get(runtime.store, execution_id)
@@ -68,8 +73,7 @@ async def test_a_cancel_noted_in_the_history_ends_what_runs(runtime: Runtime) ->
 async def test_what_nobody_cancelled_runs_on(runtime: Runtime) -> None:
     task, execution_id = await started(runtime)
 
-    await runtime.honour_cancels()
-    await runtime.renew_leases()
+    await runtime.look_after()
 
     assert not runtime.running[execution_id].stop
     assert not task.done()
@@ -84,7 +88,7 @@ async def test_leases_of_what_runs_are_renewed(runtime: Runtime) -> None:
     before = (await get(runtime.store, execution_id)).lease_until
     clock.move(seconds=20)
 
-    await runtime.renew_leases()
+    await runtime.look_after()
 
     after = (await get(runtime.store, execution_id)).lease_until
     assert before is not None
@@ -96,9 +100,11 @@ async def test_leases_of_what_runs_are_renewed(runtime: Runtime) -> None:
 
 async def test_what_another_process_took_over_is_stopped_and_left_to_it(runtime: Runtime) -> None:
     task, execution_id = await started(runtime)
-    await begun(runtime.store, execution_id, owner="other/1", now=T0, lease_until=T0 + HOUR)
+    assert isinstance(runtime.clock, ManualClock)
+    runtime.clock.move(seconds=LEASE_SECONDS)
+    await runtime.store.begin(execution_id, flow_run_id=None, owner="other/1", lease=3600)
 
-    await runtime.renew_leases()
+    await runtime.look_after()
 
     with pytest.raises(Abort, match="another process runs it now"):  # which Prefect takes as: leave the run's state
         await task
@@ -109,9 +115,10 @@ async def test_what_another_process_took_over_is_stopped_and_left_to_it(runtime:
 
 async def test_what_someone_else_ended_is_stopped_here(runtime: Runtime) -> None:
     task, execution_id = await started(runtime)
-    await runtime.store.finish(execution_id, Status.FAILED, now=T0, error={"code": "prefect", "message": "x"})
+    hold = (await get(runtime.store, execution_id)).hold
+    await runtime.store.finish(hold, Status.FAILED, error={"code": "prefect", "message": "x"})
 
-    await runtime.renew_leases()
+    await runtime.look_after()
 
     with pytest.raises(Abort):
         await task

@@ -11,7 +11,7 @@ from executing import URL, Bench, bench, in_yaml, post, steps
 
 from connectors import http, log
 from flows import Event, workflow
-from flows.engine.step import earlier_failure, error_document
+from flows.engine.failures import earlier_failure, error_document
 from flows.history import Execution, Status
 from flows.on_prefect.flow import WorkflowFlow
 from foundation.errors import (
@@ -33,7 +33,7 @@ async def on() -> AsyncIterator[Bench]:
 
 
 def ids(execution: Execution) -> list[str]:
-    return [step.step_id for step in execution.steps]
+    return [step.path for step in execution.steps]
 
 
 async def handed_back(on: Bench, flow: WorkflowFlow, *reached: str) -> str:
@@ -117,7 +117,7 @@ async def test_a_failed_step_fails_the_execution(on: Bench, flow: WorkflowFlow, 
     execution = await on.run(flow)
 
     assert (execution.status, execution.error["code"]) == (Status.FAILED, "remote")
-    assert [(step.step_id, step.status) for step in execution.steps] == [
+    assert [(step.path, step.status) for step in execution.steps] == [
         (named[0], Status.SUCCEEDED),
         (named[1], Status.FAILED),
     ]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.language.yaml_source import DefinitionErrors, load_workflow
+from flows.language.faults import DefinitionErrors
+from flows.language.yaml_source import load_workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 

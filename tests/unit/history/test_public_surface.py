@@ -1,16 +1,29 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import flows.history
-from flows.history import SqlStore, open_store
+from flows.history import open_store
 from flows.history.database import database_url
+from flows.history.sql import SqlStore
 from foundation.errors import ConfigurationError
 
 
 def test_the_public_names_are_sorted_and_exist() -> None:
     assert flows.history.__all__ == sorted(flows.history.__all__)
     assert all(hasattr(flows.history, name) for name in flows.history.__all__)
+
+
+def test_no_database_library_is_loaded_before_a_store_is_opened() -> None:
+    heavy = "{'sqlalchemy', 'sqlmodel', 'alembic', 'aiosqlite', 'asyncpg', 'prefect'}"
+    script = f"import sys, flows.history; print({heavy} & set(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("url", ["sqlite:///history.db", "postgresql://user@host/db", "postgres://user@host/db"])

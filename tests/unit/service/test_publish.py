@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.language.definition import Declaration
-from flows.language.yaml_source import DefinitionErrors
+from flows.language.faults import DefinitionErrors
 from foundation.errors import DefinitionError
 from ipaas.publish import CATALOG, check, compile_files, load, publish_entrypoint
 

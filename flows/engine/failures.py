@@ -1,0 +1,85 @@
+"""How executions and steps fail here, and errors as the history and expressions have them.
+
+IpaasError
+├── StepFailed       a step failed, and the workflow does not go on
+└── NotRun           the execution does not run here, or not any more; nothing was recorded
+    ├── HeldElsewhere    another process runs it
+    ├── LimitReached     its workflow's limit is reached: it waits for its turn
+    └── HandedBack       this process stops; another one goes on with it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from foundation.errors import (
+    ActionError,
+    CircuitOpen,
+    ConnectionFailed,
+    CredentialError,
+    IpaasError,
+    RemoteError,
+    StepTimeout,
+    TooLarge,
+)
+
+
+class StepFailed(IpaasError):
+    """A step failed and the workflow does not go on; code and message are the step's own error's."""
+
+    def __init__(self, path: str, error: Mapping[str, Any]) -> None:
+        super().__init__(f"step {path}: {error['message']}")
+        self.path = path
+        self.code = error["code"]  # type: ignore[misc]  # the step's own
+
+
+class NotRun(IpaasError):
+    code = "not_run"
+
+
+class HeldElsewhere(NotRun):
+    def __init__(self) -> None:
+        super().__init__("another process runs it now")
+
+
+class LimitReached(NotRun):
+    def __init__(self) -> None:
+        super().__init__("its workflow's limit is reached; it runs in its turn")
+
+
+class HandedBack(NotRun):
+    def __init__(self) -> None:
+        super().__init__("this process stops; another one goes on with it")
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """An error as the history and expressions have it: code, message, and the other system's status if it answered."""
+    if isinstance(error, RemoteError):
+        return {"code": error.code, "message": str(error), "status": error.status}
+    if isinstance(error, IpaasError):
+        return {"code": error.code, "message": str(error)}
+    return {"code": "error", "message": f"{type(error).__name__}: {error}"}
+
+
+_KINDS: Mapping[str, type[IpaasError]] = {
+    kind.code: kind for kind in (ConnectionFailed, StepTimeout, CircuitOpen, CredentialError, TooLarge)
+}
+
+
+def earlier_failure(document: Mapping[str, Any]) -> IpaasError:
+    """The recorded error of a step that had failed before this run of the execution began, as it was raised then."""
+    code, message = document["code"], document["message"]
+    if code == RemoteError.code:
+        return RemoteError(message, status=document.get("status", 0))
+    error = _KINDS.get(code, ActionError)(message)
+    error.code = code  # type: ignore[misc]  # the recorded error's own code
+    return error
+
+
+def cancellation(by: str, reason: str) -> dict[str, str]:
+    """The error of a cancelled execution: who cancelled it, and why."""
+    return {
+        "code": "cancelled",
+        "message": f"cancelled through {by}: {reason}" if reason else f"cancelled through {by}",
+    }

@@ -1,0 +1,78 @@
+"""A version of a workflow as the engine runs it, made from YAML steps or from an author's function."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flows.engine.calls import calling
+from flows.engine.invoke import EngineAction
+from flows.engine.step import Steps
+from flows.engine.walk import walk
+from flows.expressions import Expression
+from flows.history import WorkflowVersion
+from flows.language.definition import Declaration
+from flows.language.event import Event
+from flows.language.workflow import Answer, Workflow, compile_answer
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution while it runs, as its workflow sees it.
+
+    Attributes:
+        scope: what expressions see; `steps` fills up as they end.
+    """
+
+    event: Event
+    scope: dict[str, Any]
+    steps: Steps
+
+
+Body = Callable[[Run], Awaitable[Any]]
+"""What a workflow does: the walk of a YAML definition, or the author's Python function. Returns the output."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A version of a workflow, ready to run. Made once, shared by all its executions.
+
+    Attributes:
+        actions: what its steps can use, by name.
+        vars: None: it has none.
+        answer: what a sender who waits for the end gets; None: nobody waits.
+    """
+
+    version: WorkflowVersion
+    declaration: Declaration
+    body: Body
+    actions: Mapping[str, EngineAction]
+    vars: Expression | None = None
+    answer: Answer | None = None
+
+
+def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapping[str, EngineAction]) -> Program:
+    """The program of a compiled YAML workflow."""
+
+    async def body(run: Run) -> Any:
+        await walk(workflow.steps, run.scope, run.steps)
+        return workflow.rendered_output.render(run.scope)
+
+    return Program(version, workflow, body, actions, workflow.rendered_vars, _answer(workflow))
+
+
+def program_of_function(
+    version: WorkflowVersion, declaration: Declaration, function: Callable[[Event], Awaitable[Any]]
+) -> Program:
+    """The program of an author's function, whose calls of actions are its steps."""
+
+    async def body(run: Run) -> Any:
+        with calling(run.steps):
+            return await function(run.event)
+
+    return Program(version, declaration, body, {}, answer=_answer(declaration))
+
+
+def _answer(declaration: Declaration) -> Answer | None:
+    return compile_answer(declaration.respond) if declaration.respond.when == "finished" else None

@@ -1,0 +1,53 @@
+"""`Archive` in SQL, but for its queries (`reads`): cancelling, and keeping the history small."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+
+from flows.history import payloads
+from flows.history.database_time import DatabaseTime
+from flows.history.documents import to_document
+from flows.history.ends import NOBODYS, end_open_steps
+from flows.history.models import deliveries, events, executions
+from flows.history.records import Execution, Json, Status
+from flows.history.rows import Row, execution_of
+
+
+def request_cancel(connection: Connection, execution_id: str, request: Json, time: DatabaseTime) -> Execution | None:
+    this = executions.c.id == execution_id
+    found = connection.execute(select(executions).where(this).with_for_update()).mappings()
+    rows = payloads.whole(connection, found, "output", "answer")
+    if not rows:
+        return None
+    [row] = rows
+    values: Row = {}
+    if not Status(row["status"]).is_final and row["cancel_requested"] is None:
+        values["cancel_requested"] = to_document(request)
+    if row["status"] == Status.ACCEPTED and row["flow_run_id"] is None:
+        values |= NOBODYS | {"status": Status.CANCELLED.value, "finished_at": time.read(connection)}
+        end_open_steps(connection, [execution_id], Status.CANCELLED, values["finished_at"])
+    if values:
+        connection.execute(update(executions).where(this).values(values))
+    return execution_of({**row, **values})
+
+
+def prune(connection: Connection, before: datetime, limit: int) -> int:
+    old = select(executions.c.id, executions.c.event_id).where(executions.c.finished_at < before)
+    rows = connection.execute(
+        old.order_by(executions.c.finished_at).limit(limit).with_for_update(skip_locked=True)
+    ).all()
+    ids = [row.id for row in rows]
+    large = payloads.used_by(connection, ids)
+    connection.execute(delete(executions).where(executions.c.id.in_(ids)))
+    connection.execute(delete(events).where(events.c.id.in_([row.event_id for row in rows])))
+    payloads.drop_unused(connection, large)
+    return len(rows)
+
+
+def forget_deliveries(connection: Connection, limit: int, now: datetime) -> int:
+    over = select(deliveries.c.key).where(deliveries.c.expires_at <= now).order_by(deliveries.c.key).limit(limit)
+    keys = connection.execute(over.with_for_update(skip_locked=True)).scalars().all()
+    connection.execute(delete(deliveries).where(deliveries.c.key.in_(keys)))
+    return len(keys)

@@ -1,0 +1,56 @@
+"""`Catalogue` in SQL. Each function is called inside a transaction and may be run again after a rollback."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from flows.history.database import upsert
+from flows.history.documents import document_or_none, to_document
+from flows.history.models import workflow_versions, workflows
+from flows.history.records import Workflow, WorkflowVersion
+from flows.history.rows import Row, declared_limit, version_of, workflow_of
+
+_VERSION = [column.name for column in workflow_versions.c]
+_WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
+    workflows,
+    workflow_versions,
+    (workflow_versions.c.workflow == workflows.c.name) & (workflow_versions.c.version == workflows.c.current),
+)
+
+
+def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> bool:
+    row = {name: getattr(version, name) for name in _VERSION}
+    row |= {"tags": to_document(list(version.tags)), "declaration": document_or_none(version.declaration)}
+    row["created_at"] = version.created_at or now
+    connection.execute(upsert(connection, workflow_versions).on_conflict_do_nothing(), row)
+    limit, overflow = declared_limit(version.declaration)
+    current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
+    statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
+    statement = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={column: statement.excluded[column] for column in current},
+        where=workflows.c.current != statement.excluded.current,
+    )
+    return connection.execute(statement.returning(workflows.c.name)).first() is not None
+
+
+def change(connection: Connection, name: str, values: Row) -> bool:
+    return connection.execute(update(workflows).where(workflows.c.name == name).values(values)).rowcount > 0
+
+
+def list_workflows(connection: Connection) -> list[Workflow]:
+    return [workflow_of(row) for row in connection.execute(_WORKFLOW.order_by(workflows.c.name)).mappings()]
+
+
+def workflow(connection: Connection, name: str) -> Workflow | None:
+    row = connection.execute(_WORKFLOW.where(workflows.c.name == name)).mappings().first()
+    return workflow_of(row) if row else None
+
+
+def version(connection: Connection, workflow: str, version: str) -> WorkflowVersion | None:
+    table = workflow_versions.c
+    query = select(workflow_versions).where(table.workflow == workflow, table.version == version)
+    row = connection.execute(query).mappings().first()
+    return version_of(row) if row else None

@@ -1,0 +1,274 @@
+"""What a history does, split by who calls it.
+
+Two stores do all of it: `SqlStore` (SQLite, PostgreSQL) and `MemoryStore`, its twin for tests. Every method is one
+transaction; what it wrote is durable when it returns. Any of them raises StorageUnavailable when the database does not
+answer.
+
+Times that decide who may write (leases, claims, how long a run took) are the database's own, read inside the
+transaction and after any wait for locks: the clocks of the machines that share a history need not agree. Durations
+(`lease`, `claim`, `older_than`) are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from flows.history.records import (
+    Accepted,
+    Execution,
+    Hold,
+    Json,
+    NewExecution,
+    Page,
+    Refusal,
+    Status,
+    StepExecution,
+    Workflow,
+    WorkflowVersion,
+)
+
+
+class Catalogue(Protocol):
+    """The published workflows: for deploying, the command line and the gateway's routes."""
+
+    async def publish(self, version: WorkflowVersion) -> bool:
+        """Stores the version (if new) and makes it the current one. True when it was not current before.
+
+        A new workflow starts active. Its limit and overflow become what the version declares.
+        """
+        ...
+
+    async def workflows(self) -> Sequence[Workflow]: ...
+
+    async def workflow(self, name: str) -> Workflow | None: ...
+
+    async def version(self, workflow: str, version: str) -> WorkflowVersion | None: ...
+
+    async def set_active(self, workflow: str, active: bool) -> bool:
+        """False when there is no such workflow."""
+        ...
+
+    async def set_deployment(self, workflow: str, deployment_id: str | None) -> None: ...
+
+    async def set_limit(self, workflow: str, limit: int) -> None:
+        """How many of its executions run at once, until another version is published. 0 admits nothing.
+
+        A lower limit takes nothing back: what is admitted already goes on.
+        """
+        ...
+
+
+class Inbox(Protocol):
+    """The way in: for the gateway."""
+
+    async def accept(self, new: Sequence[NewExecution]) -> Sequence[Accepted]:
+        """Stores all, in one transaction, and answers each, in order.
+
+        A dedupe key that is known (also within `new`) and whose time is not over makes a duplicate, which stores
+        nothing; otherwise all the keys of a delivery are its own. An id that is stored already is a duplicate of
+        itself, so accepting again is safe.
+        """
+        ...
+
+    async def backlog(self) -> Mapping[str, int]:
+        """How many executions are accepted and not begun, by workflow."""
+        ...
+
+    async def oldest_accepted(self) -> datetime | None: ...
+
+
+class Admission(Protocol):
+    """Which accepted executions may start: for whoever hands them over to be run."""
+
+    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+        """Admits what may start now, and claims up to `limit` admitted executions for this caller.
+
+        A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
+        meanwhile (they run, wait for Prefect, were handed back). They are counted in this transaction, with the
+        workflow's row locked. Within a workflow the oldest go first; workflows take turns, so that no long queue
+        starves another.
+        A workflow that was never published has the default limit.
+
+        Returned, with events, without steps, are those admitted now, and those admitted before that have no flow run
+        and whose claim is over (whoever claimed them died). One that Prefect made has a flow run already, which only
+        needs to be woken; it is returned once.
+
+        Where the workflow's overflow is `cancel`, what waits beyond the limit ends as cancelled.
+
+        What a call costs does not grow with the queues.
+
+        Args:
+            limit: how many are returned at most.
+            claim: how long they are this caller's.
+        """
+        ...
+
+    async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
+        """execution id → flow run id, for each that Prefect took.
+
+        An execution that is cancelled or begun keeps its status; one that has a flow run keeps that.
+        """
+        ...
+
+    async def release(self, execution_ids: Sequence[str]) -> None:
+        """Gives a claim back: the next call of `admit` may return it at once."""
+        ...
+
+
+class Running(Protocol):
+    """One execution from its beginning to its end: for whoever runs it.
+
+    Each write says by its `Hold` which run of which process it belongs to. A hold that is not the row's any more
+    (another process took the execution over, or it has ended) writes nothing: False.
+    """
+
+    async def begin(
+        self, execution_id: str, *, flow_run_id: str | None, owner: str, lease: float
+    ) -> Execution | Refusal:
+        """Accepted → running; or running → running, when its lease is over or `owner` itself has it. `runs` + 1.
+
+        One that is not admitted yet is admitted here if its workflow has room; otherwise it stays accepted (FULL; its
+        flow run is kept even then) or, where overflow is `cancel`, ends (ENDED).
+
+        The execution is returned whole, with its event and steps. A cancel that was requested is in `cancel_requested`.
+        """
+        ...
+
+    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+        """Inserts or replaces the step's row (by execution and path).
+
+        Raises:
+            TooLarge: the step's output is.
+        """
+        ...
+
+    async def finish(
+        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+    ) -> bool:
+        """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
+
+        Steps still running end as failed or timed_out with such an execution, else as cancelled.
+
+        Raises:
+            TooLarge: the output or the answer is.
+        """
+        ...
+
+    async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
+        """Renews the leases of those that are still held: execution id → its cancel request ({by, reason}) or None.
+
+        One that is missing has moved on.
+        """
+        ...
+
+    async def requeue(self, hold: Hold) -> bool:
+        """Running → accepted. It keeps its slot, its flow run and its steps.
+
+        `spent` grows by the time from the run's beginning to its last sign of life, which is the last `renew`: so
+        whoever hands back its own execution renews just before.
+        """
+        ...
+
+
+class Takeover(Protocol):
+    """What the dead left behind: for bringing history and Prefect together. All that is returned is light: without
+    event, output, answer and steps."""
+
+    async def expired(self, limit: int = 200) -> Sequence[Execution]:
+        """Running executions whose lease is over, those first that are over longest."""
+        ...
+
+    async def owned(self, owner_prefix: str) -> Sequence[Execution]:
+        """Running executions whose owner starts with this."""
+        ...
+
+    async def stale_dispatches(self, *, older_than: float, limit: int) -> Sequence[Execution]:
+        """Admitted executions with a flow run that were handed over longer ago and have not begun, oldest first."""
+        ...
+
+    async def undispatch(self, execution_id: str) -> None:
+        """An accepted execution's flow run is lost: forget it, so that it is handed over again. It keeps its slot."""
+        ...
+
+    async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
+        """Flow run id → its execution; the newest where a flow run has several."""
+        ...
+
+    async def requeue(self, hold: Hold) -> bool:
+        """As in `Running`."""
+        ...
+
+    async def finish(
+        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+    ) -> bool:
+        """As in `Running`."""
+        ...
+
+
+class Archive(Protocol):
+    """Looking at executions, cancelling them, deleting old ones: for the API, the command line and retention."""
+
+    async def execution(self, execution_id: str) -> Execution | None:
+        """With its event and steps, in the order they started."""
+        ...
+
+    async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None: ...
+
+    async def finished(self, execution_ids: Sequence[str]) -> Mapping[str, Execution]:
+        """Those of them that have ended, without event and steps: what callers who wait for a result poll."""
+        ...
+
+    async def executions(
+        self,
+        *,
+        workflow: str | None = None,
+        status: Status | None = None,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page: ...
+
+    async def counts(self) -> Mapping[Status, int]: ...
+
+    async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
+        """Accepted and without a flow run → cancelled at once; else notes the (first) request for whoever runs it.
+
+        The execution as it is then, without event and steps; None when unknown.
+        """
+        ...
+
+    async def prune(self, *, before: datetime, limit: int) -> int:
+        """Deletes at most `limit` executions that ended before then, oldest first. How many went.
+
+        Their events and steps go too, and large documents that nothing else refers to.
+        """
+        ...
+
+    async def end_of_newest(self, count: int) -> datetime | None:
+        """When the last of the `count` executions ended that ended most recently; None when there are no more."""
+        ...
+
+    async def forget_deliveries(self, *, limit: int) -> int:
+        """Deletes at most `limit` dedupe keys whose time is over. How many went."""
+        ...
+
+    async def compact(self) -> bool:
+        """Gives some of the space that pruning freed back to the disk. True when there is more to give back.
+
+        PostgreSQL does that by itself.
+        """
+        ...
+
+
+class HistoryStore(Catalogue, Inbox, Admission, Running, Takeover, Archive, Protocol):
+    async def open(self) -> None:
+        """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Raises StorageUnavailable."""
+        ...

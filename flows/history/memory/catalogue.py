@@ -1,0 +1,69 @@
+"""`Catalogue` in memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from flows.history.memory.state import KeptWorkflow, MemoryState, stored
+from flows.history.records import Workflow, WorkflowVersion
+from flows.history.rows import checked_limit, declared_limit
+
+
+class MemoryCatalogue(MemoryState):
+    async def publish(self, version: WorkflowVersion) -> bool:
+        now, key = self._clock.now(), (version.workflow, version.version)
+        if key not in self._versions:
+            self._versions[key] = replace(
+                version,
+                tags=tuple(version.tags),
+                declaration=stored(version.declaration),
+                created_at=version.created_at or now,
+            )
+        known = self._workflows.get(version.workflow)
+        if known is not None and known.current == version.version:
+            return False
+        limit, overflow = declared_limit(version.declaration)
+        fresh = KeptWorkflow(version.version, limit, overflow, now)
+        if known is not None:
+            fresh = replace(fresh, active=known.active, deployment_id=known.deployment_id)
+        self._workflows[version.workflow] = fresh
+        return True
+
+    async def workflows(self) -> Sequence[Workflow]:
+        return [self._record(name) for name in sorted(self._workflows)]
+
+    async def workflow(self, name: str) -> Workflow | None:
+        return self._record(name) if name in self._workflows else None
+
+    async def version(self, workflow: str, version: str) -> WorkflowVersion | None:
+        return copy.deepcopy(self._versions.get((workflow, version)))
+
+    async def set_active(self, workflow: str, active: bool) -> bool:
+        return self._change(workflow, active=active)
+
+    async def set_deployment(self, workflow: str, deployment_id: str | None) -> None:
+        self._change(workflow, deployment_id=deployment_id)
+
+    async def set_limit(self, workflow: str, limit: int) -> None:
+        self._change(workflow, concurrency_limit=checked_limit(limit))
+
+    def _change(self, name: str, **values: Any) -> bool:
+        if (known := self._workflows.get(name)) is None:
+            return False
+        self._workflows[name] = replace(known, **values, updated_at=self._clock.now())
+        return True
+
+    def _record(self, name: str) -> Workflow:
+        known = self._workflows[name]
+        return Workflow(
+            name=name,
+            active=known.active,
+            current=copy.deepcopy(self._versions[name, known.current]),
+            deployment_id=known.deployment_id,
+            updated_at=known.updated_at,
+            concurrency_limit=known.concurrency_limit,
+            overflow=known.overflow,
+        )

@@ -1,0 +1,76 @@
+"""`Running` in memory. It admits, too, what begins without having been admitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from flows.history.documents import from_document, limited_document
+from flows.history.memory.admission import MemoryAdmission
+from flows.history.memory.state import kept_step, stored
+from flows.history.records import Execution, Hold, Json, Refusal, Status, StepExecution
+from flows.history.rows import require_end
+
+
+class MemoryRunning(MemoryAdmission):
+    async def begin(
+        self, execution_id: str, *, flow_run_id: str | None, owner: str, lease: float
+    ) -> Execution | Refusal:
+        kept, now = self._executions.get(execution_id), self._clock.now()
+        if kept is None:
+            return Refusal.UNKNOWN
+        if kept.status.is_final:
+            return Refusal.ENDED
+        lease_until = kept.execution.lease_until
+        if kept.status is Status.RUNNING and kept.execution.owner != owner and lease_until and lease_until > now:
+            return Refusal.HELD
+        kept.change(flow_run_id=flow_run_id or kept.execution.flow_run_id)
+        if kept.is_waiting and not self._room(kept.execution.workflow):
+            return Refusal.ENDED if self._end_overflow(kept.execution.workflow, [kept], now) else Refusal.FULL
+        self._admit(kept, now)
+        kept.change(
+            status=Status.RUNNING,
+            runs=kept.execution.runs + 1,
+            started_at=kept.execution.started_at or now,
+            spent=kept.spent(),
+            begun_at=now,
+            owner=owner,
+            lease_until=now + timedelta(seconds=lease),
+        )
+        kept.seen_at, kept.claimed_until = now, None
+        return kept.whole()
+
+    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+        row, kept = kept_step(step, self._limits), self._executions.get(hold.execution_id)
+        if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
+            return False
+        kept.steps[step.path] = row
+        return True
+
+    async def finish(
+        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+    ) -> bool:
+        require_end(status)
+        output = from_document(limited_document(output, self._limits))
+        answer = from_document(limited_document(answer, self._limits, "answer"))
+        kept, error = self._executions.get(hold.execution_id), stored(error)
+        if kept is None or not kept.is_held(hold):
+            return False
+        kept.end(status, self._clock.now(), output=output, error=error, answer=answer)
+        return True
+
+    async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
+        known = {hold: self._executions.get(hold.execution_id) for hold in holds}
+        held = [kept for hold, kept in known.items() if kept and kept.is_held(hold) and kept.status is Status.RUNNING]
+        for kept in held:
+            kept.seen_at = self._clock.now()
+            kept.change(lease_until=kept.seen_at + timedelta(seconds=lease))
+        return {kept.id: kept.ended().cancel_requested for kept in held}
+
+    async def requeue(self, hold: Hold) -> bool:
+        kept = self._executions.get(hold.execution_id)
+        if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
+            return False
+        kept.change(status=Status.ACCEPTED, owner=None, lease_until=None, spent=kept.spent(), begun_at=None)
+        kept.dispatched_at, kept.seen_at = self._clock.now(), None
+        return True

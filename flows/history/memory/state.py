@@ -1,0 +1,151 @@
+"""What a history in memory keeps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.history.documents import from_document, limited_document, to_document
+from flows.history.records import Execution, Hold, Json, Limits, NewExecution, Status, StepExecution, WorkflowVersion
+from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, end_of_open_steps, in_order_of_start
+from foundation.clock import Clock, SystemClock
+
+
+@dataclass
+class KeptWorkflow:
+    current: str
+    concurrency_limit: int
+    overflow: str
+    updated_at: datetime
+    active: bool = True
+    deployment_id: str | None = None
+
+
+@dataclass
+class Kept:
+    """An execution with what the records don't show."""
+
+    execution: Execution
+    """Without event and steps."""
+    event: str
+    steps: dict[str, StepExecution] = field(default_factory=dict)
+    claimed_until: datetime | None = None
+    dispatched_at: datetime | None = None
+    seen_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.execution.id
+
+    @property
+    def status(self) -> Status:
+        return self.execution.status
+
+    @property
+    def age(self) -> tuple[datetime, str]:
+        """Sorts the oldest first."""
+        return self.execution.accepted_at, self.execution.id
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.status is Status.ACCEPTED and self.execution.admitted_at is None
+
+    @property
+    def has_slot(self) -> bool:
+        return self.execution.admitted_at is not None and not self.status.is_final
+
+    def is_held(self, hold: Hold) -> bool:
+        return not self.status.is_final and self.execution.hold == hold
+
+    def change(self, **values: Any) -> None:
+        self.execution = replace(self.execution, **values)
+
+    def end(self, status: Status, now: datetime, **values: Any) -> None:
+        self.change(status=status, finished_at=now, owner=None, lease_until=None, **values)
+        self.claimed_until = None
+        for step in self.steps.values():
+            if step.status is Status.RUNNING:
+                self.steps[step.path] = replace(step, status=end_of_open_steps(status), finished_at=now)
+
+    def spent(self) -> float:
+        """Seconds that it ran, this run up to its last sign of life included."""
+        begun_at = self.execution.begun_at
+        present = (self.seen_at - begun_at).total_seconds() if self.seen_at and begun_at else 0.0
+        return self.execution.spent + max(present, 0.0)
+
+    def light(self) -> Execution:
+        """Without event, output, answer and steps."""
+        return replace(self.ended(), output=None, answer=None)
+
+    def ended(self) -> Execution:
+        """Without event and steps."""
+        return copy.deepcopy(self.execution)
+
+    def with_event(self) -> Execution:
+        return replace(self.ended(), event=from_document(self.event))
+
+    def whole(self) -> Execution:
+        return replace(self.with_event(), steps=in_order_of_start(copy.deepcopy(list(self.steps.values()))))
+
+
+class MemoryState:
+    """The dicts that the parts of a `MemoryStore` share."""
+
+    def __init__(self, clock: Clock | None = None, limits: Limits | None = None) -> None:
+        self._clock, self._limits = clock or SystemClock(), limits or Limits()
+        self._workflows: dict[str, KeptWorkflow] = {}
+        self._versions: dict[tuple[str, str], WorkflowVersion] = {}
+        self._executions: dict[str, Kept] = {}
+        self._deliveries: dict[str, tuple[str, datetime | None]] = {}
+        """By dedupe key."""
+
+    def _in(self, status: Status) -> list[Kept]:
+        return [kept for kept in self._executions.values() if kept.status is status]
+
+    def _newest_first(self) -> Iterable[Kept]:
+        return (self._executions[execution_id] for execution_id in sorted(self._executions, reverse=True))
+
+    def _limit(self, workflow: str) -> tuple[int, str]:
+        known = self._workflows.get(workflow)
+        return (known.concurrency_limit, known.overflow) if known else (DEFAULT_LIMIT, DEFAULT_OVERFLOW)
+
+    def _room(self, workflow: str) -> int:
+        """How many more of its executions may be admitted."""
+        used = sum(kept.has_slot and kept.execution.workflow == workflow for kept in self._executions.values())
+        return max(self._limit(workflow)[0] - used, 0)
+
+
+def stored(value: Json) -> Json:
+    """As a database would give it back, and nobody else's object."""
+    return from_document(to_document(value))
+
+
+def kept_step(step: StepExecution, limits: Limits) -> StepExecution:
+    return replace(
+        step,
+        started_at=step.started_at and step.started_at.astimezone(UTC),
+        finished_at=step.finished_at and step.finished_at.astimezone(UTC),
+        output=from_document(limited_document(step.output, limits)),
+        error=stored(step.error),
+    )
+
+
+def kept_execution(new: NewExecution, limits: Limits) -> Kept:
+    execution = Execution(
+        id=new.id,
+        workflow=new.workflow,
+        version=new.version,
+        trigger=new.trigger,
+        status=Status.ACCEPTED,
+        event=None,
+        accepted_at=new.accepted_at.astimezone(UTC),
+        flow_run_id=new.flow_run_id,
+        replay_of=new.replay_of,
+        parent_id=new.parent_id,
+        trace=new.trace,
+    )
+    steps = {step.path: kept_step(step, limits) for step in new.steps}
+    return Kept(execution, to_document(new.event), steps)

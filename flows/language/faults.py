@@ -1,0 +1,37 @@
+"""What is wrong with a workflow: every fault with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flows.language.definition import Declaration, Path
+from foundation.errors import DefinitionError
+
+
+class DefinitionErrors(DefinitionError):
+    """All the faults that were found at once. `str()` has one a line."""
+
+    def __init__(self, errors: Sequence[DefinitionError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in errors))
+        first = self.errors[0]
+        self.message, self.file, self.line = first.message, first.file, first.line
+
+
+class Faults:
+    """What is wrong with a declaration, each fault with its file and line."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self.found: list[DefinitionError] = []
+
+    def add(self, path: Path, message: str) -> None:
+        """Notes a fault of what stands at `path`."""
+        line = self._declaration.line(*path)
+        self.found.append(DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line))
+
+
+def written(path: Path) -> str:
+    """`steps[0].retry.delay`"""
+    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return written.removeprefix(".")

@@ -1,0 +1,106 @@
+"""A place in a workflow while it is compiled: what expressions may refer to there, and where faults are told."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+from flows.expressions import Expression, compile_condition, compile_value, strings_in, unknown
+from flows.language.definition import Json, Path
+from flows.language.faults import Faults
+from foundation.errors import ExpressionError
+
+DEDUPE_NAMES: Final = frozenset({"event"})
+"""What a webhook's `dedupe` can refer to."""
+VARS_NAMES: Final = frozenset({"event", "workflow", "execution", "now"})
+STEP_NAMES: Final = VARS_NAMES | {"steps", "vars"}
+"""What a step and the workflow's `output` can refer to."""
+ANSWER_NAMES: Final = STEP_NAMES | {"output"}
+"""What `respond` can refer to; `output` is the workflow's."""
+
+
+class ActionInfo(Protocol):
+    """What is asked of an action; `connectors.kit.action.Action` has it."""
+
+    @property
+    def signature(self) -> inspect.Signature: ...
+    @property
+    def credential(self) -> Collection[Any]:
+        """The types it takes; empty: none."""
+        ...
+
+    @property
+    def credential_required(self) -> bool: ...
+    @property
+    def unrendered(self) -> Collection[str]:
+        """The arguments that are handed over as they are written."""
+        ...
+
+
+Actions = Mapping[str, ActionInfo]
+"""All there are, by name: `connectors.kit.registry.registry()`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Attributes:
+        names: what is in scope.
+        steps: the ids of the steps that can be referred to.
+        references: gathers the ids that expressions refer to; shared with the places inside.
+    """
+
+    faults: Faults
+    actions: Actions
+    path: Path = ()
+    names: frozenset[str] = STEP_NAMES
+    steps: Sequence[str] = ()
+    references: set[str] = field(default_factory=set)
+
+    def at(self, *path: str | int, names: frozenset[str] | None = None) -> Place:
+        """A place inside this one."""
+        return replace(self, path=(*self.path, *path), names=names or self.names)
+
+    def alone(self) -> Place:
+        """The same place, which gathers its references by itself."""
+        return replace(self, references=set())
+
+    def fault(self, message: str) -> None:
+        self.faults.add(self.path, message)
+
+    def value(self, value: Json, *, verbatim: Collection[str] = ()) -> Expression:
+        """Compiles every string in a value; each faulty one is told at its own place.
+
+        Args:
+            verbatim: keys of the outermost mapping whose values are left as they are.
+        """
+        before = len(self.faults.found)
+        for place, text in strings_in(value):
+            if not (place and place[0] in verbatim):
+                self.at(*place)._try(lambda text=text: compile_value(text, self.names))  # type: ignore[misc]
+        if len(self.faults.found) > before:
+            return _NOTHING
+        return self._try(lambda: compile_value(value, self.names, verbatim=verbatim))  # its keys, too
+
+    def condition(self, source: str | bool) -> Expression:
+        return self._try(lambda: compile_condition(source, self.names))
+
+    def check_steps(self, ids: Collection[str]) -> None:
+        """Those that are no steps one can refer to here are faults."""
+        for reference in sorted(set(ids) - set(self.steps)):
+            self.fault(unknown("step", reference, self.steps))
+
+    def _try(self, compile_it: Callable[[], Expression]) -> Expression:
+        try:
+            expression = compile_it()
+        except ExpressionError as error:
+            self.fault(str(error))
+            return _NOTHING
+        self.references.update(expression.references)
+        return expression
+
+
+_NOTHING: Final = compile_value(None)
+"""Stands for what has a fault: a workflow that has one is never run."""

@@ -1,0 +1,143 @@
+"""`uses`: a step that runs an action."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    PydanticUserError,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from flows.expressions import Expression, is_template
+from flows.language.definition import Duration, Json, Model, Name, Timeout
+from flows.language.place import Actions, Place
+from flows.language.step import Doing, Scope, Step
+
+LATER_STEPS: Final = ("for_each", "switch", "cases", "default", "try", "catch", "call", "steps", "concurrency")
+"""Keys of steps that this version does not know yet."""
+
+
+def _retry_on(value: Any) -> Any:
+    is_status = isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
+    if not is_status and value not in ("4xx", "5xx", "timeout", "connection"):
+        raise ValueError(f"expected a status like 429, or 4xx, 5xx, timeout or connection, got {value!r}")
+    return value
+
+
+class Retry(Model):
+    """How a failed step is tried again. `on` empty: whatever failure may pass by itself."""
+
+    attempts: StrictInt = Field(default=3, ge=1, le=100)
+    delay: Duration = 1.0
+    backoff: Literal["exponential", "constant", "linear"] = "exponential"
+    max_delay: Duration = 30.0
+    on: tuple[Annotated[Any, BeforeValidator(_retry_on)], ...] = ()
+
+
+class Uses(Step):
+    """A step that runs an action.
+
+    Attributes:
+        with_: the arguments, with expressions in them.
+        timeout: seconds, of each attempt.
+    """
+
+    uses: str
+    with_: Mapping[str, Json] = Field(default={}, alias="with")
+    credential: Name | None = None
+    retry: Retry | None = None
+    timeout: Timeout | None = None
+
+    _arguments: Expression = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, data: Any) -> Any:
+        later = [key for key in LATER_STEPS if isinstance(data, Mapping) and key in data]
+        if later:
+            raise ValueError(f"{', '.join(later)}: this version does not know it yet; a step uses an action (uses: …)")
+        return data
+
+    @property
+    def action(self) -> str:
+        return self.uses
+
+    def compile(self, place: Place) -> None:
+        super().compile(place)
+        action = place.actions.get(self.uses)
+        self._arguments = place.at("with").value(self.with_, verbatim=action.unrendered if action else ())
+
+    def render(self, scope: Scope) -> dict[str, Any]:
+        """The action's arguments."""
+        arguments: dict[str, Any] = self._arguments.render(scope)
+        return arguments | ({"credential": self.credential} if self.credential else {})
+
+    async def run(self, rendered: dict[str, Any], doing: Doing) -> Json:
+        return await doing.act(self, rendered)
+
+    def check(self, place: Place) -> None:
+        action = place.actions.get(self.uses)
+        if action is None:
+            place.at("uses").fault(_unknown_action(self.uses, place.actions))
+            return
+        if self.credential is not None and not action.credential:
+            place.at("credential").fault(f"{self.uses} takes no credential")
+        if self.credential is None and action.credential_required:
+            place.fault(f"{self.uses} needs a credential: NAME")
+        parameters = {name: part for name, part in action.signature.parameters.items() if name != "credential"}
+        for name, value in self.with_.items():
+            argument = place.at("with", name)
+            if name in parameters:
+                _check_type(argument, value, parameters[name].annotation)
+            elif name == "credential" and action.credential:
+                argument.fault("credential stands beside with, not in it")
+            else:
+                argument.fault(f"{self.uses} has no argument {name!r}; {_nearest(name, parameters)}")
+        for name, parameter in parameters.items():
+            if parameter.default is inspect.Parameter.empty and name not in self.with_:
+                place.at("with").fault(f"{self.uses} needs the argument {name!r}")
+
+
+def _unknown_action(name: str, actions: Actions) -> str:
+    connector = name.partition(".")[0]
+    siblings = [known for known in actions if known.startswith(f"{connector}.")]
+    return f"unknown action {name!r}; {_nearest(name, siblings or list(actions))}"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if known else "there is none"
+
+
+def _check_type(place: Place, value: Any, annotation: Any) -> None:
+    """Notes a literal that the parameter can't take; what an expression gives is not known before it runs."""
+    if is_template(value):
+        return
+    try:
+        _adapter(annotation).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place.at(*first["loc"]).fault(first["msg"].replace("Input should be", "expected"))
+    except PydanticUserError:
+        return  # a type that pydantic can't check: the action does
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        config = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+        return TypeAdapter(annotation, config=config)
+    except PydanticUserError:  # a model brings its own configuration
+        return TypeAdapter(annotation)

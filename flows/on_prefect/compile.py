@@ -1,0 +1,33 @@
+"""Compiles published versions, of either language, into Prefect flows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connectors.kit.registry import get as find_action
+from connectors.kit.registry import registry
+from flows.engine.program import program_of_steps
+from flows.history import WorkflowVersion
+from flows.language.yaml_source import load_workflow
+from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
+from flows.on_prefect.python_source import load_python
+
+
+def compile_version(version: WorkflowVersion) -> WorkflowFlow:
+    """The Prefect flow of a published version.
+
+    Raises:
+        DefinitionError, NotFound: it does not compile (any more); `ipaas check` finds the same.
+    """
+    if version.language == "python":
+        return load_python(version)
+    workflow = load_workflow(version.source, file=version.file)
+    workflow.compile(registry())
+    actions = {step.uses: find_action(step.uses) for step in workflow.steps}
+    return make_flow(program_of_steps(version, workflow, actions))
+
+
+def yaml_version(path: Path) -> WorkflowVersion:
+    """What is published of a YAML file. Raises DefinitionError."""
+    source = path.read_text(encoding="utf-8-sig")
+    return version_of(load_workflow(path), source, language="yaml", file=str(path.resolve()))

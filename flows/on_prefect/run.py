@@ -1,0 +1,151 @@
+"""A flow run as an execution: which one it is for, and its outcome as Prefect has it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect import Flow, State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import Abort
+from prefect.states import Cancelled, Completed, Failed, Scheduled
+
+from flows.engine.execution import Outcome, accept_event, run_execution
+from flows.engine.failures import HandedBack, HeldElsewhere, LimitReached, cancellation
+from flows.engine.invoke import call_directly
+from flows.engine.program import Program
+from flows.engine.runtime import Runtime
+from flows.history import Execution, Status, Trigger
+from flows.language.event import Event
+from flows.on_prefect.internals import current_flow_run, was_scheduled_again
+from flows.on_prefect.invoke import PrefectInvoke
+from flows.on_prefect.process import current_runtime
+from foundation.errors import StorageUnavailable
+
+EXECUTION_LABEL, WORKFLOW_LABEL, VERSION_LABEL = "ipaas.execution", "ipaas.workflow", "ipaas.version"
+"""Labels of a flow run that was created for an execution; runs that Prefect made itself have none."""
+CANCELLED_IN_PREFECT = {"by": "Prefect", "reason": "asked for in Prefect"}
+FULL_SECONDS = 30.0
+"""How far ahead a run is put that found its workflow's limit reached; admission wakes it before."""
+ASK_AGAIN_SECONDS = 0.5
+
+
+def idempotency_key(deployment_id: str, execution_id: str) -> str:
+    """The key a flow run is created with. Prefect keeps keys per flow, so the deployment is part of it."""
+    return f"ipaas:{deployment_id}:{execution_id}"
+
+
+def label(flow_run: FlowRun | None, name: str) -> str | None:
+    value = flow_run.labels.get(name) if flow_run else None
+    return str(value) if value else None
+
+
+async def run_program(program: Program, event: Any) -> Any:
+    """What a workflow's flow does, in a flow run and outside of one.
+
+    Args:
+        event: the flow run's parameter; the stored event wins over it.
+
+    Returns:
+        The workflow's output, or a Prefect state when the execution did not succeed by itself.
+
+    Raises:
+        Exception: what the workflow raised.
+        Abort: it does not run here, and the flow run's state is someone else's to set.
+        asyncio.CancelledError: this process stops; which Prefect takes as a crash, so that it may be scheduled again.
+        StorageUnavailable: outside of a flow run, the history does not answer.
+    """
+    flow_run = current_flow_run()
+    async with current_runtime() as runtime:
+        try:
+            execution_id = await _execution_id(runtime, program, event, flow_run)
+            outcome = await _run(runtime, program, execution_id, flow_run)
+        except HandedBack:
+            raise asyncio.CancelledError from None
+        except (HeldElsewhere, LimitReached) as error:
+            raise Abort(str(error)) from None
+        except StorageUnavailable as error:
+            if flow_run is None:
+                raise
+            # Not the workflow's failure: the run stays as it is, and goes on once the history answers again.
+            raise Abort(f"its history does not answer: {error}") from None
+    if outcome.failure:
+        raise outcome.failure
+    return outcome.output if outcome.status is Status.SUCCEEDED and not outcome.earlier else _state_of(outcome)
+
+
+async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None) -> Outcome:
+    if flow_run:
+        try:
+            return await run_execution(
+                runtime, execution_id, program, flow_run_id=str(flow_run.id), invoke=PrefectInvoke()
+            )
+        except LimitReached as error:
+            await _put_back(flow_run, str(error))
+            raise
+    while True:
+        try:
+            return await run_execution(runtime, execution_id, program, invoke=call_directly)
+        except LimitReached:
+            await runtime.clock.sleep(ASK_AGAIN_SECONDS)
+
+
+async def _put_back(flow_run: FlowRun, reason: str) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=FULL_SECONDS)
+    later: State[Any] = Scheduled(name="AwaitingConcurrencySlot", message=reason, scheduled_time=at)
+    async with get_client() as client:
+        await client.set_flow_run_state(flow_run.id, later)
+
+
+async def _execution_id(runtime: Runtime, program: Program, event: Any, flow_run: FlowRun | None) -> str:
+    """The execution this run is for. A run that Prefect made itself (a schedule, "Quick run") gets one now."""
+    run_id = str(flow_run.id) if flow_run else None
+    earlier = await runtime.store.execution_of_flow_run(run_id) if run_id else None
+    if earlier is None and (known := label(flow_run, EXECUTION_LABEL)):
+        return known
+    if earlier and not await _asked_to_retry(flow_run, earlier):
+        return earlier.id
+    if earlier:
+        again = Event.model_validate(earlier.event)
+        return await accept_event(
+            runtime, program, again, trigger=Trigger.REPLAY, flow_run_id=run_id, replay_of=earlier.id
+        )
+    trigger = Trigger.SCHEDULE if flow_run and flow_run.auto_scheduled else Trigger.MANUAL
+    return await accept_event(runtime, program, _as_event(event), trigger=trigger, flow_run_id=run_id)
+
+
+async def _asked_to_retry(flow_run: FlowRun | None, earlier: Execution) -> bool:
+    """Somebody pressed "Retry" in Prefect's UI: the run had failed, and runs a further time."""
+    again = earlier.status in (Status.FAILED, Status.TIMED_OUT) and flow_run is not None and flow_run.run_count > 1
+    return again and flow_run is not None and await was_scheduled_again(flow_run)
+
+
+def _as_event(event: Any) -> Event:
+    if isinstance(event, Event):
+        return event
+    return Event.model_validate({key: value for key, value in (event or {}).items() if value is not None})
+
+
+def _state_of(outcome: Outcome) -> State[Any]:
+    message = (outcome.error or {}).get("message")
+    if outcome.earlier:
+        message = f"the execution had already ended: {outcome.status}"
+    if outcome.status is Status.CANCELLED:
+        return Cancelled(message=message)
+    if outcome.status is Status.SUCCEEDED:
+        return Completed(message=message)
+    return Failed(message=message, name="TimedOut" if outcome.status is Status.TIMED_OUT else None)
+
+
+async def record_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Prefect's hook, called by a stock worker that ended a cancelled run's process: the history says so at once."""
+    async with current_runtime() as runtime:
+        known = label(flow_run, EXECUTION_LABEL)
+        execution = await runtime.store.execution_of_flow_run(str(flow_run.id))
+        execution = execution or (await runtime.store.execution(known) if known else None)
+        if execution and not execution.status.is_final:
+            request = execution.cancel_requested or CANCELLED_IN_PREFECT
+            error = cancellation(request["by"], request["reason"])
+            await runtime.store.finish(execution.hold, Status.CANCELLED, error=error)
