@@ -1,4 +1,4 @@
-"""The credential types that ship with the platform."""
+"""The credential types that belong to no connector."""
 
 from __future__ import annotations
 
@@ -56,31 +56,3 @@ class ApiKey(Credential):
         default="X-API-Key", description="The header that carries the key. Who changes it types the key again."
     )
     previous: list[SecretStr] = Field(default=[], description=_PREVIOUS)
-
-
-class SlackCredential(Credential):
-    _block_type_slug = "slack"
-    _block_type_name = "Slack"
-    _description = "A Slack app's bot token: https://api.slack.com/concepts/token-types"
-
-    token: SecretStr = Field(description="The bot token, which begins with xoxb-.")
-
-
-class DiscordCredential(Credential):
-    _block_type_slug = "discord"
-    _block_type_name = "Discord"
-    _description = "A Discord channel's webhook: https://discord.com/developers/docs/resources/webhook"
-
-    webhook_url: SecretStr = Field(
-        title="Webhook URL",
-        description="The webhook's whole URL: whoever has it can post to the channel.",
-        examples=["https://discord.com/api/webhooks/1234567890/the-webhooks-token"],
-    )
-
-
-class OpenWeatherCredential(Credential):
-    _block_type_slug = "openweather"
-    _block_type_name = "OpenWeather"
-    _description = "An OpenWeather API key: https://openweathermap.org/appid"
-
-    api_key: SecretStr = Field(title="API key", description="The API key.")

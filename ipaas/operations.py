@@ -80,7 +80,7 @@ def check_input(declaration: Declaration, event: Event) -> None:
 
 
 async def cancel(
-    store: HistoryStore, client: PrefectClient, clock: Clock, execution_id: str, *, by: str, reason: str = ""
+    store: HistoryStore, client: PrefectClient, execution_id: str, *, by: str, reason: str = ""
 ) -> Execution:
     """Cancels an execution wherever it is: waiting, handed to Prefect, or running.
 
@@ -94,15 +94,15 @@ async def cancel(
         raise NotFound(f"no execution {execution_id}")
     if before.status.is_final:
         raise Conflict(f"execution {execution_id} has already ended: {before.status}")
-    execution = await store.request_cancel(execution_id, by=by, reason=reason, now=clock.now())
+    execution = await store.request_cancel(execution_id, by=by, reason=reason)
     if execution and execution.flow_run_id and not execution.status.is_final:
-        await _cancel_flow_run(store, client, clock, execution, by, reason)
+        await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
     return after or before
 
 
 async def _cancel_flow_run(
-    store: HistoryStore, client: PrefectClient, clock: Clock, execution: Execution, by: str, reason: str
+    store: HistoryStore, client: PrefectClient, execution: Execution, by: str, reason: str
 ) -> None:
     """The noted request is honoured when the run begins, and while it runs: a Prefect that is away loses nothing."""
     error = cancellation(by, reason)
@@ -116,7 +116,7 @@ async def _cancel_flow_run(
     except (httpx.HTTPError, OSError, TimeoutError):
         return
     if never_begun:
-        await store.finish(execution.id, Status.CANCELLED, now=clock.now(), error=error)
+        await store.finish(execution.hold, Status.CANCELLED, error=error)
 
 
 async def replay(
@@ -167,11 +167,11 @@ async def _version(store: HistoryStore, first: Execution, version: str | None) -
 def _steps_before(first: Execution, from_step: str | None) -> list[StepExecution]:
     if from_step is None:
         return []
-    ids = [step.step_id for step in first.steps]
-    if from_step not in ids:
-        raise NotFound(f"execution {first.id} has no step {from_step}; it has {', '.join(ids) or 'none'}")
+    paths = [step.path for step in first.steps]
+    if from_step not in paths:
+        raise NotFound(f"execution {first.id} has no step {from_step}; it has {', '.join(paths) or 'none'}")
     kept = (Status.SUCCEEDED, Status.SKIPPED)
-    return [step for step in first.steps[: ids.index(from_step)] if step.status in kept]
+    return [step for step in first.steps[: paths.index(from_step)] if step.status in kept]
 
 
 async def set_active(store: HistoryStore, client: PrefectClient, name: str, active: bool) -> None:

@@ -1,4 +1,7 @@
-"""What every `HistoryStore` does. One suite, run on each of them: a subclass has the fixtures `clock` and `store`."""
+"""What every `HistoryStore` does. One suite, run on each of them: a subclass has the fixtures `clock` and `store`.
+
+Its parts on admission and on holds are in files of their own. The clock stands for the database's clock, too.
+"""
 
 from __future__ import annotations
 
@@ -7,118 +10,63 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from uuid_utils import uuid7
-
-from flows.history import (
-    Accepted,
-    Execution,
-    HistoryStore,
-    Hold,
-    Json,
-    Limits,
-    NewExecution,
-    Refusal,
-    Status,
-    StepExecution,
-    Trigger,
-    WorkflowVersion,
+from store_builders import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    T0,
+    a_step,
+    a_version,
+    accepted,
+    admitted,
+    an_execution,
+    begin,
+    begun,
+    ended,
+    finish,
+    get,
+    hold_of,
+    ids,
+    running,
+    save,
 )
+from store_suite_admission import AdmissionSuite
+from store_suite_holds import HoldSuite
+
+from flows.history import Accepted, Execution, HistoryStore, Hold, Limits, Refusal, Status, Trigger
 from foundation.clock import ManualClock
 from foundation.errors import TooLarge
 
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
-SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    "T0",
+    "StoreSuite",
+    "a_step",
+    "a_version",
+    "accepted",
+    "admitted",
+    "an_execution",
+    "begin",
+    "begun",
+    "ended",
+    "finish",
+    "get",
+    "hold_of",
+    "ids",
+    "running",
+    "save",
+]
 
 
-def an_execution(**values: Any) -> NewExecution:
-    defaults: dict[str, Any] = {
-        "id": str(uuid7()),
-        "workflow": "orders",
-        "version": "v1",
-        "trigger": Trigger.WEBHOOK,
-        "event": {"id": "event-1", "body": {"amount": 12}, "headers": {}, "query": {}},
-        "accepted_at": T0,
-    }
-    return NewExecution(**defaults | values)
-
-
-def a_step(path: str = "notify", status: Status = Status.SUCCEEDED, **values: Any) -> StepExecution:
-    return StepExecution(path, "slack.post_message", status, **values)
-
-
-def a_version(version: str = "v1", **values: Any) -> WorkflowVersion:
-    defaults: dict[str, Any] = {
-        "workflow": "orders",
-        "language": "yaml",
-        "source": "name: orders",
-        "file": "orders.yaml",
-    }
-    return WorkflowVersion(version=version, **defaults | values)
-
-
-async def accepted(store: HistoryStore, **values: Any) -> str:
-    new = an_execution(**values)
-    await store.accept([new])
-    return new.id
-
-
-async def begin(store: HistoryStore, execution_id: str, **values: Any) -> Execution | Refusal:
-    defaults: dict[str, Any] = {"flow_run_id": None, "owner": "host/1", "lease": 60}
-    return await store.begin(execution_id, **defaults | values)
-
-
-async def begun(store: HistoryStore, execution_id: str, **values: Any) -> Execution:
-    execution = await begin(store, execution_id, **values)
-    assert isinstance(execution, Execution)
-    return execution
-
-
-async def running(store: HistoryStore, *, owner: str = "host/1", lease: float = 60, **new: Any) -> str:
-    execution_id = await accepted(store, **new)
-    await begun(store, execution_id, owner=owner, lease=lease)
-    return execution_id
-
-
-async def hold_of(store: HistoryStore, execution_id: str) -> Hold:
-    return (await get(store, execution_id)).hold
-
-
-async def save(store: HistoryStore, execution_id: str, *steps: StepExecution) -> None:
-    """Saves them as whoever runs the execution."""
-    for step in steps:
-        assert await store.save_step(await hold_of(store, execution_id), step)
-
-
-async def finish(store: HistoryStore, execution_id: str, status: Status, **outcome: Json) -> None:
-    """Ends it as whoever runs the execution."""
-    assert await store.finish(await hold_of(store, execution_id), status, **outcome)
-
-
-async def ended(store: HistoryStore, status: Status = Status.SUCCEEDED, **new: Any) -> str:
-    execution_id = await running(store, **new)
-    await finish(store, execution_id, status)
-    return execution_id
-
-
-async def admitted(store: HistoryStore, *, limit: int = 100, claim: float = 60) -> list[str]:
-    return ids(await store.admit(limit=limit, claim=claim))
-
-
-async def get(store: HistoryStore, execution_id: str) -> Execution:
-    execution = await store.execution(execution_id)
-    assert execution is not None
-    return execution
-
-
-def ids(executions: Sequence[Execution]) -> list[str]:
-    return [execution.id for execution in executions]
-
-
-class StoreSuite:
+class StoreSuite(AdmissionSuite, HoldSuite):
     @pytest.fixture
     def clock(self) -> ManualClock:
         return ManualClock(T0)
@@ -194,10 +142,43 @@ class StoreSuite:
 
         assert [workflow.name for workflow in await store.workflows()] == ["a", "b", "c"]
 
+    async def test_a_workflow_has_the_limit_that_its_version_declares(self, store: HistoryStore) -> None:
+        await store.publish(a_version("v1", workflow="plain"))
+        await store.publish(a_version("v1", declaration={"concurrency": {"limit": 3, "overflow": "cancel"}}))
+        published = await store.workflow("orders")
+        await store.set_limit("orders", 7)
+        await store.publish(a_version("v1", declaration={"concurrency": {"limit": 3, "overflow": "cancel"}}))
+        changed = await store.workflow("orders")
+        await store.publish(a_version("v2", declaration={"concurrency": {"limit": 4, "overflow": "wait"}}))
+
+        listed = [(one.name, one.concurrency_limit, one.overflow) for one in await store.workflows()]
+        assert published is not None
+        assert changed is not None
+        assert (published.concurrency_limit, published.overflow) == (3, "cancel")
+        assert (changed.concurrency_limit, changed.overflow) == (7, "cancel")
+        assert listed == [("orders", 4, "wait"), ("plain", 10, "wait")]
+
+    async def test_a_limit_is_not_negative(self, store: HistoryStore) -> None:
+        await store.publish(a_version())
+
+        with pytest.raises(ValueError, match="-1 is no limit"):
+            await store.set_limit("orders", -1)
+
+    async def test_a_deployment_is_forgotten(self, store: HistoryStore) -> None:
+        await store.publish(a_version())
+        await store.set_deployment("orders", "deployment-1")
+
+        await store.set_deployment("orders", None)
+
+        workflow = await store.workflow("orders")
+        assert workflow is not None
+        assert workflow.deployment_id is None
+
     async def test_an_unknown_workflow_is_nothing(self, store: HistoryStore) -> None:
         assert await store.workflow("orders") is None
         assert await store.version("orders", "v1") is None
         assert await store.set_active("orders", False) is False
+        await store.set_limit("orders", 1)
         assert await store.workflows() == []
 
     # Accept
@@ -281,6 +262,59 @@ class StoreSuite:
         clock.move(microseconds=1)
         assert await store.accept([late]) == [Accepted(late.id, False)]
         assert await store.accept([later]) == [Accepted(late.id, True)]
+
+    async def test_any_one_known_key_makes_a_duplicate(self, store: HistoryStore) -> None:
+        first = an_execution(dedupe_keys=["id", "hash"])
+        await store.accept([first])
+
+        others = [an_execution(dedupe_keys=keys) for keys in (["id", "other"], ["new", "hash"], ["hash"])]
+        answers = [answer for other in others for answer in await store.accept([other])]
+
+        assert answers == [Accepted(first.id, duplicate=True)] * 3
+        assert await store.counts() == {Status.ACCEPTED: 1}
+
+    async def test_a_duplicate_teaches_no_new_keys(self, store: HistoryStore) -> None:
+        """Else whoever replays a delivery under a made-up id could have the real delivery of that id swallowed."""
+        await accepted(store, dedupe_keys=["id-1", "hash-1"])
+        await store.accept([an_execution(dedupe_keys=["id-2", "hash-1"])])
+
+        real = an_execution(dedupe_keys=["id-2", "hash-2"])
+
+        assert await store.accept([real]) == [Accepted(real.id, duplicate=False)]
+
+    async def test_deliveries_that_share_one_of_two_keys_in_one_batch(self, store: HistoryStore) -> None:
+        known = await accepted(store, dedupe_keys=["a"])
+        one, two, three, four = (
+            an_execution(dedupe_keys=keys) for keys in (["a", "b"], ["b", "c"], ["d", "c"], ["d", "e"])
+        )
+
+        answers = await store.accept([one, two, three, four])
+
+        assert answers == [
+            Accepted(known, True),  # and so it is not the first with b
+            Accepted(two.id, False),
+            Accepted(two.id, True),  # and so it is not the first with d
+            Accepted(four.id, False),
+        ]
+        later = [await store.accept([an_execution(dedupe_keys=[key])]) for key in "abcde"]
+        assert [answer.execution_id for (answer,) in later] == [known, two.id, two.id, four.id, four.id]
+
+    async def test_keys_whose_time_is_over_are_taken_with_the_others(
+        self, store: HistoryStore, clock: ManualClock
+    ) -> None:
+        await accepted(store, dedupe_keys=["old"], dedupe_until=T0 + SECOND)
+        live = await accepted(store, dedupe_keys=["live"])
+        clock.move(seconds=1)
+
+        duplicate, first = an_execution(dedupe_keys=["old", "live"]), an_execution(dedupe_keys=["old", "new"])
+
+        assert await store.accept([duplicate, first]) == [Accepted(live, True), Accepted(first.id, False)]
+        assert await store.accept([an_execution(dedupe_keys=["new"])]) == [Accepted(first.id, True)]
+
+    async def test_a_key_given_twice_counts_once(self, store: HistoryStore) -> None:
+        new = an_execution(dedupe_keys=["k", "k"])
+
+        assert await store.accept([new]) == [Accepted(new.id, False)]
 
     async def test_an_id_that_is_known_is_a_duplicate_of_itself(self, store: HistoryStore) -> None:
         first = an_execution()
@@ -826,6 +860,16 @@ class StoreSuite:
         whole = await get(store, over)
         assert found == {over: replace(whole, event=None, steps=())}
         assert (found[over].output, found[over].error, found[over].answer) == ([1], {"code": "x"}, {"status": 500})
+
+    async def test_executions_are_found_by_their_flow_runs(self, store: HistoryStore) -> None:
+        one, first = await accepted(store, flow_run_id="run-1"), await ended(store, Status.FAILED)
+        await store.dispatched({first: "run-2"})
+        retried = await accepted(store, flow_run_id="run-2", replay_of=first)
+
+        found = await store.executions_of_flow_runs(["run-1", "run-2", "run-3"])
+
+        assert {run: execution.id for run, execution in found.items()} == {"run-1": one, "run-2": retried}
+        assert found["run-1"] == replace(await get(store, one), event=None)
 
     async def test_a_page_is_newest_first_and_light(self, store: HistoryStore) -> None:
         first, second = await accepted(store), await running(store)

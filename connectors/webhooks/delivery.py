@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from connectors.webhooks.scheme import Scheme, parts
+from connectors.webhooks.scheme import OF_ANY_TEXT, Scheme, parts
+from foundation import large_json
 from foundation.errors import VerificationFailed
 
 MAX_FORM_FIELDS = 1_000
@@ -84,7 +84,7 @@ class Delivery:
             VerificationFailed: it isn't.
         """
         try:
-            return json.loads(self.body.decode("utf-8"), parse_constant=_refuse_constant)
+            return large_json.loads(self.body.decode("utf-8"))
         except (ValueError, RecursionError):
             raise malformed("the body is not JSON") from None
 
@@ -110,10 +110,6 @@ class Delivery:
             return str(value) or None
         except ValueError:  # a number of more digits than Python writes out
             raise malformed(f"the body's {path} is too large a number") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _pairs(text: str, what: str) -> dict[str, list[str]]:
@@ -183,8 +179,18 @@ class Reading:
         return values[0] or None if values else None
 
     def message(self, signed: str) -> bytes:
-        """The bytes that are signed."""
-        return b"".join(self._part(piece) if named else piece.encode() for piece, named in parts(signed))
+        """The bytes that are signed.
+
+        A part that holds the literal after it is refused: nobody could tell where it ends.
+        """
+        message, pieces = bytearray(), parts(signed)
+        for index, (piece, named) in enumerate(pieces):
+            value = self._part(piece) if named else piece.encode()
+            end = pieces[index + 1] if named and piece not in OF_ANY_TEXT and index + 1 < len(pieces) else ("", True)
+            if not end[1] and end[0].encode() in value:
+                raise malformed(f"{self.scheme.name}: the {spelled(piece)} must not hold {end[0]!r}, which ends it")
+            message += value
+        return bytes(message)
 
     def _part(self, name: str) -> bytes:
         match name:

@@ -118,22 +118,26 @@ def scheme_names() -> tuple[str, ...]:
 def build_scheme(name: str, options: Mapping[str, Any] | None = None) -> Scheme:
     """The scheme that `auth` describes; `options` is what stands in it beside `scheme` and `credential`.
 
+    `replay` (`allow`, or the default `refuse`) goes with every scheme that signs; other options are a scheme's own.
+
     Raises:
         DefinitionError: no such scheme, or wrong options; the message names what is allowed.
     """
     given = {str(key): value for key, value in (options or {}).items()}
+    replay = {"replay": given.pop("replay")} if "replay" in given else {}
     record: type[Record] = Scheme
     try:
         if name == "custom":
-            return Scheme.model_validate(given)
+            return Scheme.model_validate(given | replay)
         if name in GENERIC:
             record = GENERIC[name]
-            return GENERIC[name].model_validate(given).scheme()
-        preset = PRESETS.get(name)
-        if preset is None:
+            scheme = GENERIC[name].model_validate(given).scheme()
+        elif name in PRESETS:
+            record = Timed if PRESETS[name].timestamp else Untimed
+            scheme = PRESETS[name].model_copy(update=record.model_validate(given).model_dump(exclude_none=True))
+        else:
             raise DefinitionError(f"auth: unknown scheme {name!r}{_nearest(name, scheme_names())}")
-        record = Timed if preset.timestamp else Untimed
-        return preset.model_copy(update=record.model_validate(given).model_dump(exclude_none=True))
+        return Scheme.model_validate({**dict(scheme), **replay}) if replay else scheme
     except ValidationError as invalid:
         raise DefinitionError(_fault(name, record, invalid)) from None
 
@@ -162,9 +166,9 @@ def accepted_secrets(credential: Credential) -> tuple[str, ...]:
 
 
 def secret_headers(scheme: Scheme) -> frozenset[str]:
-    """Lower-case names of the headers that are secrets themselves, and must go before an event is stored."""
-    own = set() if scheme.is_signed else {scheme.signature.partition(":")[2].lower()}
-    return frozenset({"authorization", "cookie", *own})
+    """Lower-case names of the headers that prove the sender, by token or signature: not stored with an event."""
+    proofs = [each.signature.partition(":") for each in (scheme, *scheme.variants)]
+    return frozenset({"authorization", "cookie", *(name.lower() for kind, _, name in proofs if kind == "header")})
 
 
 def handshake_methods(scheme: Scheme) -> frozenset[str]:

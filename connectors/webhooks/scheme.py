@@ -23,11 +23,14 @@ from foundation.duration import Seconds
 
 Style = Literal["hmac", "token", "ed25519", "ecdsa"]
 Encoding = Literal["hex", "base64", "text"]
+Replay = Literal["refuse", "allow"]
 
 PARTS = frozenset({"raw", "timestamp", "delivery", "method", "url", "url-with-port", "url-without-port", "url-decoded"})
 """What `{…}` may name in a signed text, besides a source and `{twilio-body}`."""
 BODY_PARTS = frozenset({"raw", "twilio-body"})
 """The parts that cover the body."""
+OF_ANY_TEXT = BODY_PARTS | {"url", "url-with-port", "url-without-port", "url-decoded"}
+"""The parts that may hold whatever stands after them, too."""
 SOURCES = ("header", "query", "body", "field")
 
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -68,6 +71,23 @@ def _signed(text: str) -> str:
                 f"{{{piece}}} is not known in a signed text; known are {known} and sources such as header:NAME"
             )
     return text
+
+
+def has_firm_borders(signed: str) -> bool:
+    """Whether the bytes that are signed can be cut into their parts in one way only.
+
+    A timestamp has a fixed form. Any other part ends where the next literal begins (`Reading.message` refuses one that
+    holds that literal). One part of a text may be without an end: the bytes that are left are its own.
+    """
+    pieces, open_ended = parts(signed), False
+    for index, (piece, named) in enumerate(pieces):
+        if not named or piece == "timestamp":
+            continue
+        if open_ended:
+            return False
+        followed = index + 1 < len(pieces) and not pieces[index + 1][1]
+        open_ended = piece in OF_ANY_TEXT or not followed
+    return True
 
 
 def _several(value: object) -> object:
@@ -132,6 +152,9 @@ class Scheme(Record):
     """Seconds the timestamp may be off, either way. None: not checked."""
     delivery: Annotated[tuple[Source, ...], BeforeValidator(_several)] = ()
     """Where the sender's id of this delivery is; of several, the first that is there."""
+    replay: Replay = "refuse"
+    """refuse: what is signed counts once, whatever id comes with it. allow: for senders that repeat equal bodies and
+    mean each of them."""
     handshake: Handshake | None = None
     variants: tuple[Scheme, ...] = ()
     """Further schemes, each for the secrets that start with its `key_prefix`."""
@@ -154,18 +177,16 @@ class Scheme(Record):
             raise ValueError("signed names {delivery}, but delivery does not say the one place where it is")
         if self.tolerance is not None and not self.timestamp:
             raise ValueError("a tolerance needs a timestamp: say where it is")
-        if self.tolerance is not None and not all(self._covers_timestamp(each) for each in named_by_text):
+        if self.tolerance is not None and not self.covers(self.timestamp or ""):
             raise ValueError("a tolerance needs a timestamp that is signed: any other could be set anew by anyone")
+        if self.replay == "allow" and not self.is_signed:
+            raise ValueError(f"replay is for signatures; {self.name} sends its secret along and signs nothing")
         fields = [source for source in (self.timestamp, *self.delivery, *named) if (source or "").startswith("field:")]
         if fields and not self.separator:
             raise ValueError("a field: source needs a separator: the signature must be a list")
         if self.signature.startswith("field:"):
             raise ValueError("signature can't be a field of itself; write header:NAME, separator and prefix")
         return self
-
-    def _covers_timestamp(self, named: set[str]) -> bool:
-        in_body = (self.timestamp or "").startswith("body:")
-        return self.is_signed and bool(named & {"timestamp", self.timestamp} or (in_body and "raw" in named))
 
     @property
     def is_signed(self) -> bool:
@@ -175,3 +196,29 @@ class Scheme(Record):
     @property
     def covers_url(self) -> bool:
         return any(piece.startswith("url") for text in self.signed for piece, is_part in parts(text) if is_part)
+
+    def covers(self, source: str) -> bool:
+        """Whether what stands at the source is part of what is signed, in each form that the scheme signs."""
+        return self.is_signed and all(self._is_covered(source, text) for text in self.signed)
+
+    def _is_covered(self, source: str, text: str) -> bool:
+        named = {piece for piece, is_part in parts(text) if is_part}
+        by_role = {"timestamp": self.timestamp, "delivery": self.delivery[0] if self.delivery else None}
+        whole = {"body": "raw", "query": "url"}.get(source.partition(":")[0])
+        return source in named or whole in named or any(by_role[role] == source for role in by_role.keys() & named)
+
+    @property
+    def signs_delivery_id(self) -> bool:
+        """Whether a delivery's id can't be replaced: it is part of what is signed, and stays where it is in there."""
+        return (
+            bool(self.delivery)
+            and all(self.covers(source) for source in self.delivery)
+            and all(has_firm_borders(text) for text in self.signed)
+        )
+
+    @property
+    def spends_delivery_id(self) -> bool:
+        """Whether only a token is signed, and not the body: the token counts once, wherever it comes again."""
+        return self.is_signed and not all(
+            {piece for piece, is_part in parts(text) if is_part} & BODY_PARTS for text in self.signed
+        )

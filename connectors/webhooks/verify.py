@@ -12,14 +12,15 @@ from datetime import datetime
 from connectors.webhooks.delivery import Delivery, Reading, malformed, spelled
 from connectors.webhooks.handshake import Answer, handshake
 from connectors.webhooks.scheme import Scheme
-from connectors.webhooks.signature import decode, is_right, key_of
+from connectors.webhooks.signature import any_is_right, decode, key_of
 from foundation.errors import VerificationFailed
 
 MAX_SIGNATURES = 16
 """A sender that changes its keys sends two or three; each costs a computation."""
 MAX_ID_LENGTH = 255
 
-_DIGITS = re.compile(rb"[0-9]{1,15}")
+_NUMBER = re.compile(rb"[1-9][0-9]*")
+_ISO_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _UNIX_UNITS = {"s": 1.0, "ms": 0.001}
 
 
@@ -30,9 +31,9 @@ class Verified:
     delivery_id: str | None = None
     """The sender's own id of it, printable ASCII of at most 255 characters; None when it sent none."""
     signature_hash: str | None = None
-    """Tells signed deliveries apart: SHA-256, in hex, over what was signed and the body. Unlike a hash of the
-    signature's text it stays the same when a retry is signed with another of the secrets, or is spelled otherwise.
-    None when only a token was sent."""
+    """Tells signed deliveries apart: SHA-256, in hex, of what was signed. Unlike a hash of the signature or of the body
+    it stays the same when a retry is signed with another of the secrets, or when anything is spelled otherwise that is
+    not signed as it is spelled. None when only a token was sent."""
     answer: Answer | None = None
     """Set for a handshake: send it and store nothing."""
 
@@ -60,7 +61,7 @@ def verify(
         return Verified(answer=answer)
     return Verified(
         delivery_id=_delivery_id(reading),
-        signature_hash=None if covered is None else _hash(covered, delivery.body),
+        signature_hash=None if covered is None else hashlib.sha256(covered).hexdigest(),
     )
 
 
@@ -82,13 +83,13 @@ def _covered_by(reading: Reading, secret: str) -> bytes | None:
     for message in [reading.message(text) for text in scheme.signed] if scheme.is_signed else [b""]:
         try:
             key = key_of(scheme, secret)
-            right = [is_right(scheme, key, message, signature) for signature in signatures]
+            is_proven = any_is_right(scheme, key, message, signatures)
         except ValueError:
             kind = "public key" if scheme.style in ("ed25519", "ecdsa") else "secret"
             raise VerificationFailed(
                 f"{scheme.name}: the credential's {kind} is not {scheme.key} of the right form", reason="mismatch"
             ) from None
-        if any(right):
+        if is_proven:
             return message if scheme.is_signed else None
     raise VerificationFailed(_mismatch(reading), reason="mismatch")
 
@@ -122,30 +123,38 @@ def _mismatch(reading: Reading) -> str:
 
 
 def _check_age(reading: Reading, now: datetime) -> None:
+    """A timestamp that was sent is read even where its age does not count: no other text may stand in its place."""
     scheme = reading.scheme
-    if scheme.timestamp is None or scheme.tolerance is None:
+    if scheme.timestamp is None:
         return
-    text = reading.required(scheme.timestamp)
-    off = abs(now.timestamp() - _unix_time(text, scheme))
-    if off > scheme.tolerance:
+    text = reading.required(scheme.timestamp) if scheme.tolerance else reading.value(scheme.timestamp)
+    if text is None:
+        return
+    off = abs(now.timestamp() - _unix_time(text, scheme, now))
+    if scheme.tolerance is not None and off > scheme.tolerance:
         raise VerificationFailed(
             f"{scheme.name}: the timestamp is {off:.0f} s off; {scheme.tolerance:g} s are allowed", reason="stale"
         )
 
 
-def _unix_time(text: bytes, scheme: Scheme) -> float:
-    """Seconds since 1970."""
-    try:
-        if scheme.timestamp_unit == "iso":
-            instant = datetime.fromisoformat(text.decode("ascii"))
-            if instant.tzinfo is None:
-                raise malformed(f"{scheme.name}: the timestamp has no time zone")
-            return instant.timestamp()
-    except (ValueError, OverflowError):
-        raise malformed(f"{scheme.name}: the timestamp is not an ISO 8601 time") from None
-    if not _DIGITS.fullmatch(text):
-        raise malformed(f"{scheme.name}: the timestamp is not a whole number of at most 15 digits")
-    return int(text) * _UNIX_UNITS[scheme.timestamp_unit]
+def _unix_time(text: bytes, scheme: Scheme, now: datetime) -> float:
+    """Seconds since 1970.
+
+    One form only, so that the end of a timestamp is known where the body follows it without a separator: a number has
+    as many digits as the present time has, an ISO 8601 time has its zone.
+    """
+    if scheme.timestamp_unit == "iso":
+        try:
+            if not _ISO_TIME.fullmatch(text):
+                raise ValueError
+            return datetime.fromisoformat(text.decode("ascii")).timestamp()
+        except (ValueError, OverflowError):
+            raise malformed(f"{scheme.name}: the timestamp is not an ISO 8601 time with a zone") from None
+    unit = _UNIX_UNITS[scheme.timestamp_unit]
+    digits = len(str(int(now.timestamp() / unit)))
+    if not _NUMBER.fullmatch(text) or len(text) != digits:
+        raise malformed(f"{scheme.name}: the timestamp is not a whole number of {digits} digits")
+    return int(text) * unit
 
 
 def _delivery_id(reading: Reading) -> str | None:
@@ -164,9 +173,3 @@ def _id_at(reading: Reading, source: str) -> bytes | None:
         if not source.startswith("body:"):
             raise
         return None  # a genuine body need not be JSON, as Slack's commands are not: it just has no id
-
-
-def _hash(covered: bytes, body: bytes) -> str:
-    digest = hashlib.sha256(hashlib.sha256(covered).digest())
-    digest.update(body)
-    return digest.hexdigest()

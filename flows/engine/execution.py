@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,23 +144,38 @@ async def _run(
                 running.task = asyncio.ensure_future(_perform(program, run))
             output = await running.task
         return await recorded.succeeded(output, run.scope)
-    except (Exception, asyncio.CancelledError) as error:  # what it raises when it is stopped is the author's choice
-        with anyio.CancelScope(shield=True):
-            if running.stop == "cancel":
-                return await recorded.cancelled(running.cancelled_by)
-            if running.stop == "hand back":
-                await runtime.store.renew([running.hold], lease=LEASE_SECONDS)  # notes how long it has run
-                await runtime.store.requeue(running.hold)
-                raise HandedBack from None
-            if running.stop == "lost":
-                raise HeldElsewhere from None
-            if limit.expired():
-                return await recorded.timed_out()
-            if isinstance(error, (NotRun, StorageUnavailable, asyncio.CancelledError)):
-                raise
-            return await recorded.failed(error)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what it raises when stopped is the author's
+        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired()))
     finally:
         del runtime.running[execution.id]
+
+
+async def _stopped(
+    runtime: Runtime, recorded: _Recorded, running: RunningExecution, error: BaseException, *, timed_out: bool
+) -> Outcome:
+    """What becomes of an execution whose workflow did not come to its end by itself."""
+    if running.stop == "cancel":
+        return await recorded.cancelled(running.cancelled_by)
+    if running.stop == "hand back":
+        await runtime.store.renew([running.hold], lease=LEASE_SECONDS)  # notes how long it has run
+        await runtime.store.requeue(running.hold)
+        raise HandedBack from None
+    if running.stop == "lost":
+        raise HeldElsewhere from None
+    if timed_out:
+        return await recorded.timed_out()
+    if isinstance(error, Exception) and not isinstance(error, (NotRun, StorageUnavailable)):
+        return await recorded.failed(error)
+    raise error
+
+
+async def _shielded(end: Awaitable[Outcome]) -> Outcome:
+    """A cancel from outside waits until the end is recorded."""
+    outcome: Outcome | None = None
+    with anyio.CancelScope(shield=True):
+        outcome = await end
+    assert outcome  # noqa: S101 - a shielded scope swallows nothing
+    return outcome
 
 
 async def _perform(program: Program, run: Run) -> Any:

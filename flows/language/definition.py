@@ -146,11 +146,16 @@ class Webhook(Model):
 
 
 class Schedule(Model):
-    """Starts an execution at times: a `cron` line in a `timezone`, or `every` so many seconds."""
+    """Starts an execution at times: a `cron` line in a `timezone`, or `every` so many seconds.
+
+    Attributes:
+        missed: of the times that passed while nothing could start, none runs, the newest one, or every one.
+    """
 
     cron: str | None = None
     timezone: str | None = None
     every: Timeout | None = None
+    missed: Literal["skip", "once", "all"] = "once"
 
     @model_validator(mode="after")
     def _one_way(self) -> Schedule:
@@ -164,7 +169,8 @@ class Schedule(Model):
 
     @model_serializer
     def _as_data(self) -> dict[str, Json]:
-        data = {"cron": self.cron, "timezone": self.timezone, "every": self.every}
+        missed = None if self.missed == "once" else self.missed
+        data = {"cron": self.cron, "timezone": self.timezone, "every": self.every, "missed": missed}
         return {"schedule": {key: value for key, value in data.items() if value is not None}}
 
 

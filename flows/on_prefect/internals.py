@@ -58,6 +58,20 @@ async def create_flow_runs(
     ]
 
 
+async def plan_runs(client: PrefectClient, deployment_id: UUID) -> None:
+    """Has Prefect make the coming runs of a deployment's schedules now, not when its scheduler next looks.
+
+    Relies on: the REST route `/deployments/{id}/schedule`, which the client has no method for. Every change of a
+    deployment deletes its coming runs; one that is due before the scheduler's next look would never run.
+    """
+    await client.request(
+        "POST",
+        "/deployments/{id}/schedule",
+        path_params={"id": deployment_id},
+        json={},
+    )
+
+
 async def take_flow_run(client: PrefectClient, flow_run: FlowRun, *, owner: str | None = None) -> bool:
     """Proposes Pending for a scheduled run; True when Prefect lets it start now, within the deployment's limit.
 

@@ -45,9 +45,18 @@ def webhook(
     return {"webhook": {key: value for key, value in given.items() if value is not None}}
 
 
-def schedule(*, cron: str | None = None, timezone: str | None = None, every: str | float | None = None) -> Trigger:
-    """A schedule trigger: a cron line with its time zone, or `every` duration (`10m`, or seconds)."""
-    given = {"cron": cron, "timezone": timezone, "every": every}
+def schedule(
+    *,
+    cron: str | None = None,
+    timezone: str | None = None,
+    every: str | float | None = None,
+    missed: str | None = None,
+) -> Trigger:
+    """A schedule trigger: a cron line with its time zone, or `every` duration (`10m`, or seconds).
+
+    Of times that passed while nothing could start, `missed` runs the newest (`once`), none (`skip`) or `all`.
+    """
+    given = {"cron": cron, "timezone": timezone, "every": every, "missed": missed}
     return {"schedule": {key: value for key, value in given.items() if value is not None}}
 
 

@@ -1,63 +1,73 @@
-"""Hands accepted executions to Prefect: the second half of the outbox that the gateway writes.
+"""Has the history admit what may start, and hands that to Prefect: the second half of the outbox the gateway writes.
 
-Oldest first, in batches, again after a crash: the idempotency key makes a second hand-over harmless. A Prefect that is
-slow or away slows only this, never the gateway.
+Prefect gets what may run and no more, so that nothing waits there. It is run by every gateway, which pokes it when it
+has accepted something, and by every worker, which pokes it when an execution has ended: the history's transaction
+decides, so they need not know of each other. What is handed over again after a crash is the same run, by its
+idempotency key. A Prefect that is slow or away slows only this, never the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
 
 from flows.history import Execution, HistoryStore
-from flows.on_prefect.deployment import deploy_version, find_deployment
-from flows.on_prefect.internals import BULK_LIMIT, TRACE_LABEL, create_flow_runs
-from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
-from foundation.clock import Clock
+from flows.on_prefect.deployment import deploy_again, find_deployment
+from flows.on_prefect.flow_runs import read_flow_runs
+from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
 from foundation.errors import IpaasError, StorageUnavailable
+from ipaas.admission.shown import flow_run, hidden_event, shown_event
 
-logger = logging.getLogger("ipaas.admission.dispatcher")
+logger = logging.getLogger("ipaas.dispatcher")
 
-CLAIM = timedelta(seconds=30)
-"""How long a claimed execution is this dispatcher's; after a crash another one takes it then."""
+CLAIM_SECONDS = 30.0
+"""How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""
 TICK_SECONDS = 1.0
-"""How often it looks for executions that another process accepted (the command line, another gateway)."""
+"""How often it looks for what another process accepted or ended (the command line, another gateway or worker)."""
 MAX_BACKOFF_SECONDS = 5.0
-SHOWN_DEPTH = 50
-SHOWN_BYTES = 64 * 1024
-"""An event up to this size is shown whole as the flow run's parameter; the worker reads it from the history anyway."""
+WAKE_TRIES = 10
+"""How many ticks a run that is about to be put back is waited for; Prefect itself schedules it a little later."""
+
+
+@dataclass
+class _Asleep:
+    """An admitted execution whose run Prefect made, and which is to start now."""
+
+    execution: Execution
+    tries: int = 0
 
 
 class Dispatcher:
-    """One per gateway.
+    """One per process.
 
     Args:
-        on_dispatched: told how many runs were created, and when their executions had been accepted.
+        on_dispatched: told which executions were handed over.
     """
 
     def __init__(
         self,
         store: HistoryStore,
         client: PrefectClient,
-        clock: Clock,
         on_dispatched: Callable[[Sequence[Execution]], None] = lambda executions: None,
     ) -> None:
-        self._store, self._client, self._clock = store, client, clock
+        self._store, self._client = store, client
         self._on_dispatched = on_dispatched
         self._poke = asyncio.Event()
         self._deployments: dict[str, str] = {}
+        self._asleep: list[_Asleep] = []
 
     def poke(self) -> None:
-        """Something was accepted."""
+        """Something was accepted, or has ended."""
         self._poke.set()
 
     async def run(self) -> None:
@@ -87,33 +97,39 @@ class Dispatcher:
         self._poke.clear()
 
     async def dispatch_once(self) -> int:
-        """Hands over one batch; how many there were.
+        """Admits and hands over one batch; how many there were.
 
         What fails of one workflow alone stays claimed for a while, so that it does not hold up the others'.
 
         Raises:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
-        now = self._clock.now()
-        claimed = await self._store.claim(limit=BULK_LIMIT, now=now, until=now + CLAIM)
+        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS)
+        self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
+        await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
+        await self._wake()
+        return len(admitted)
+
+    async def _hand_over(self, executions: Sequence[Execution]) -> None:
         by_workflow: dict[str, list[Execution]] = defaultdict(list)
-        for execution in claimed:
+        for execution in executions:
             by_workflow[execution.workflow].append(execution)
-        left = {execution.id for execution in claimed}
+        left = {execution.id for execution in executions}
         try:
-            for workflow, executions in by_workflow.items():
+            for workflow, its in by_workflow.items():
                 try:
-                    await self._dispatch(workflow, executions)
+                    await self._dispatch(workflow, its)
                 except Exception as error:
                     if _is_away(error):
                         raise
-                    again = f"trying again in {CLAIM.total_seconds():g} s"
+                    again = f"trying again in {CLAIM_SECONDS:g} s"
                     logger.exception("workflow %s: could not hand its executions to Prefect, %s", workflow, again)
-                left -= {execution.id for execution in executions}
+                left -= {execution.id for execution in its}
         finally:
             if left:
                 await self._store.release(sorted(left))
-        return len(claimed)
+
+    # Runs that are made
 
     async def _dispatch(self, workflow: str, executions: Sequence[Execution]) -> None:
         deployment_id = await self._deployment(workflow)
@@ -133,7 +149,10 @@ class Dispatcher:
 
     async def _create(self, deployment_id: str, executions: Sequence[Execution]) -> Sequence[str | Exception]:
         """Creates their runs; what Prefect does not take with their events is tried without showing them."""
-        runs = [_flow_run(deployment_id, execution, shown_event(execution.event)) for execution in executions]
+        # In a thread: to look through large events takes a while, and the caller's loop answers senders.
+        runs = await asyncio.to_thread(
+            lambda: [flow_run(deployment_id, one, shown_event(one.event)) for one in executions]
+        )
         try:
             created = await create_flow_runs(self._client, UUID(deployment_id), runs)
             refused = next((run for run in created if not isinstance(run, str)), None)
@@ -144,10 +163,7 @@ class Dispatcher:
         if refused is None:
             return created
         logger.warning("Prefect did not take runs as they were, trying without their events: %s", refused)
-        runs = [
-            _flow_run(deployment_id, execution, hidden_event(execution.event, "Prefect did not take it"))
-            for execution in executions
-        ]
+        runs = [flow_run(deployment_id, one, hidden_event(one.event, "Prefect did not take it")) for one in executions]
         return await create_flow_runs(self._client, UUID(deployment_id), runs)
 
     async def _deployment(self, workflow: str) -> str:
@@ -162,65 +178,46 @@ class Dispatcher:
         known = await self._store.workflow(workflow)
         if known is None:
             raise IpaasError(f"workflow {workflow} is not in the history")
-        self._deployments[workflow] = await deploy_version(self._client, self._store, known.current)
+        self._deployments[workflow] = await deploy_again(self._client, self._store, known)
         return self._deployments[workflow]
 
+    # Runs that Prefect made
 
-def _flow_run(deployment_id: str, execution: Execution, event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": f"{execution.workflow}/{execution.id}",
-        "parameters": {"event": event},
-        "enforce_parameter_schema": False,  # the gateway has checked the workflow's `input` already
-        "idempotency_key": idempotency_key(deployment_id, execution.id),
-        "labels": {
-            EXECUTION_LABEL: execution.id,
-            WORKFLOW_LABEL: execution.workflow,
-            VERSION_LABEL: execution.version,
-            **({TRACE_LABEL: execution.trace} if execution.trace else {}),
-        },
-        "tags": [str(execution.trigger)],
-    }
+    async def _wake(self) -> None:
+        """Starts the runs that waited in Prefect for their turn. One that is gone is made anew, as any other."""
+        if not self._asleep:
+            return
+        runs = await read_flow_runs(self._client, [str(one.execution.flow_run_id) for one in self._asleep])
+        for one in list(self._asleep):
+            run = runs.get(str(one.execution.flow_run_id))
+            one.tries += 1
+            if isinstance(run, FlowRun) and _is_about_to_wait(run) and one.tries < WAKE_TRIES:
+                continue
+            try:
+                await self._start(one.execution, run)
+            except Exception as error:
+                if _is_away(error):
+                    raise
+                logger.warning("execution %s: its flow run could not be started: %s", one.execution.id, error)
+            self._asleep.remove(one)
 
-
-def shown_event(event: dict[str, Any]) -> dict[str, Any]:
-    """The event as the flow run's parameter: for people to see, never for the workflow to read.
-
-    What a sender may send is not always for Prefect: its server caps parameters, and it *renders* them: a dict with the
-    key `__prefect_kind` is taken as an instruction (a template, a variable to look up). A run with deeply nested
-    parameters can't be read any more, nor can the list of runs that it is in, which every worker asks for.
-    """
-    reason = _not_shown_because(event)
-    return hidden_event(event, reason) if reason else event
-
-
-def hidden_event(event: dict[str, Any], reason: str) -> dict[str, Any]:
-    shown = {"id": event.get("id"), "received_at": event.get("received_at")}
-    return {**shown, "body": f"not shown here: {reason}; see the execution's event"}
-
-
-def _not_shown_because(event: dict[str, Any]) -> str | None:
-    try:
-        text = json.dumps(event, ensure_ascii=False, allow_nan=False)
-        size = len(text.encode())
-    except ValueError:  # a number beyond what JSON's readers take; half of a surrogate pair
-        return "it has a value that has no form in UTF-8 JSON"
-    if size > SHOWN_BYTES:
-        return f"{size} bytes"
-    if "__prefect_kind" in text:
-        return "it has a key that Prefect would act on"
-    if "\\u0000" in text:
-        return "it has a NUL character, which PostgreSQL does not take"
-    if _depth(event) > SHOWN_DEPTH:
-        return f"it is nested more than {SHOWN_DEPTH} levels deep"
-    return None
+    async def _start(self, execution: Execution, run: FlowRun | Exception | None) -> None:
+        if isinstance(run, FlowRun) and run.state_type is not StateType.SCHEDULED:
+            return  # it runs, or has ended: that is the workers' to settle
+        if run is not None:
+            try:
+                await self._client.set_flow_run_state(UUID(execution.flow_run_id), Scheduled(message="Its turn."))
+            except ObjectNotFound:
+                run = None
+        if run is None:
+            logger.info("execution %s: its flow run is gone, it gets a new one", execution.id)
+            await self._store.undispatch(execution.id)
+            self.poke()
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level := [one for one in level if isinstance(one, dict | list)]:
-        depth += 1
-        level = [child for one in level for child in (one.values() if isinstance(one, dict) else one)]
-    return depth
+def _is_about_to_wait(run: FlowRun) -> bool:
+    """A worker has just found the limit reached, and has not put it back yet."""
+    return run.state_type in (StateType.PENDING, StateType.RUNNING)
 
 
 def _is_gone(error: Exception) -> bool:

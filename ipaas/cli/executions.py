@@ -221,10 +221,9 @@ async def _ended(store: HistoryStore, status: str | None, workflow: str | None, 
 
 
 async def _cancel(settings: Settings, execution_id: str, reason: str) -> Execution:
-    from foundation.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history, prefect
 
     async with history(settings) as store, prefect() as client:
-        await operations.cancel(store, client, SystemClock(), execution_id, by="the command line", reason=reason)
+        await operations.cancel(store, client, execution_id, by="the command line", reason=reason)
         return await _existing(store, execution_id)

@@ -52,8 +52,10 @@ def rotate(as_json: AsJson = False) -> None:
     """Seals every credential with the newest key, so that the older ones can be removed."""
     settings = connect()
     from blocks import Keyring, reseal_all
+    from connectors.kit.registry import load_connectors
     from ipaas.connection import prefect
 
+    load_connectors()
     ring = Keyring.from_settings(settings)
     changed = run(reseal_all(ring, connect=prefect))
     if as_json:

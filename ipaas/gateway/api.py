@@ -212,7 +212,5 @@ async def cancel_execution(request: Request, execution_id: str, why: CancelReque
     """Cancels an execution that has not ended: at once, or within seconds when it runs."""
     state = request.app.state
     reason = why.reason if why else ""
-    execution = await operations.cancel(
-        state.store, state.prefect, state.clock, execution_id, by="the API", reason=reason
-    )
+    execution = await operations.cancel(state.store, state.prefect, execution_id, by="the API", reason=reason)
     return JsonResponse(view(execution, _ui(request)), status_code=202)

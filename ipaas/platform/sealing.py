@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from blocks import BLOCK_TYPES, Keyring, seal_document_data
 from blocks.document_data import secret_texts
 from blocks.sealed_text import Place, is_bound, is_placeholder, is_sealed
-from connectors.kit.registry import registry
+from connectors.kit.registry import load_connectors
 from foundation.errors import CredentialError
 
 Scope = MutableMapping[str, Any]
@@ -44,9 +44,9 @@ class SealSecrets:
     """
 
     def __init__(self, app: App, keyring: Keyring) -> None:
+        load_connectors()  # a type that is not known would be stored as it was typed
         self._app, self._keyring = app, keyring
         self._slugs: dict[str, str] = {}
-        registry()  # the connectors of other packages bring credential types, too
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (

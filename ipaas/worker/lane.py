@@ -1,71 +1,103 @@
-"""The runs of one deployment in one worker: which run here, which wait, and whether another one may start.
+"""Whose turn it is in one worker: the runs that wait for it, one lane a deployment, and the lanes take turns.
 
-Prefect holds a deployment's limit over all workers. A worker that asks for more than is free is refused, and the run
-comes back seconds later; many refusals cost Prefect more than the runs themselves. So a worker learns its share: what
-it was refused it does not ask for again at once, and then asks for one more at a time. A run that ends here makes room
-for the next one here.
+The history decides what may run, and Prefect holds no more than that. But a worker may have room for less (`--limit`):
+then the lane goes next that went longest ago, so that no workflow's runs wait behind all of another's.
 """
 
 from __future__ import annotations
 
 import random
-import time
 from collections import OrderedDict
-from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
-DEFAULT_LIMIT = 10
-ASK_AGAIN_SECONDS = 2.0
-"""How long after a refusal a further slot is asked for."""
 
-
+@dataclass
 class Lane:
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.limit, self.limit_read = DEFAULT_LIMIT, datetime.min.replace(tzinfo=UTC)
-        self.running: set[UUID] = set()
-        self.waiting: OrderedDict[UUID, FlowRun] = OrderedDict()
-        self.has_more = False
-        """Prefect has further runs, which are fetched once those that wait here have begun."""
-        self._monotonic = monotonic
-        self._share: int | None = None
-        self._ask_again = 0.0
-        self._has_rivals = False
+    """The runs of one deployment.
+
+    Attributes:
+        limit: how many may be under way in Prefect at once. A slot that an execution left is free in the history a
+            moment before it is in Prefect: what waits for that moment here is not refused there.
+        has_more: Prefect has further ones, which are fetched once those that wait here have begun.
+    """
+
+    limit: int | None = None
+    running: set[UUID] = field(default_factory=set)
+    waiting: OrderedDict[UUID, FlowRun] = field(default_factory=OrderedDict)
+    has_more: bool = False
+    has_rivals: bool = False
+    """Other workers take from this deployment, too."""
 
     @property
-    def has_room(self) -> bool:
-        """Whether a slot should be asked for."""
-        running = len(self.running)
-        if running >= self.limit or self._share is None:
-            return running < self.limit
-        return running < self._share or (running == self._share and self._monotonic() >= self._ask_again)
+    def can_start(self) -> bool:
+        return bool(self.waiting) and (self.limit is None or len(self.running) < self.limit)
 
     def add(self, run: FlowRun) -> None:
-        """A run that may start; it waits for `start_next`."""
+        """One that may start."""
         if run.id not in self.running:
             self.waiting[run.id] = run
 
     def start_next(self) -> FlowRun:
-        """Takes the oldest that waits; when other workers do so too, any of the oldest, so that they seldom clash."""
-        oldest = min(self.limit, len(self.waiting)) if self._has_rivals else 1
-        chosen = next(islice(self.waiting, random.randrange(oldest), None))  # noqa: S311 - no secret
+        """Takes the oldest that waits; beside other workers any of the oldest, so that they seldom want the same."""
+        oldest = min(self.limit or 1, len(self.waiting)) if self.has_rivals else 1
+        chosen = next(islice(self.waiting, random.randrange(max(oldest, 1)), None))  # noqa: S311 - no secret
         self.running.add(chosen)
         return self.waiting.pop(chosen)
 
-    def granted(self) -> None:
-        """Prefect let a run start here."""
-        if self._share is not None:
-            self._share = max(self._share, len(self.running))
-
-    def refused(self) -> None:
-        """Prefect had no slot for a run that was to start here: other workers hold them."""
-        self._has_rivals = True
-        self._share = len(self.running) - 1
-        self._ask_again = self._monotonic() + ASK_AGAIN_SECONDS
-
     def begun_elsewhere(self, flow_run_id: UUID) -> None:
-        self._has_rivals = True
+        self.has_rivals = True
         self.waiting.pop(flow_run_id, None)
+
+
+class Lanes:
+    """All of a worker's.
+
+    Args:
+        limit: how many runs the worker has at once; None: as many as may run.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
+        """The one that started something last is last."""
+
+    def __getitem__(self, deployment_id: UUID) -> Lane:
+        """The deployment's; a new one goes first."""
+        if deployment_id not in self._lanes:
+            self._lanes[deployment_id] = Lane()
+            self._lanes.move_to_end(deployment_id, last=False)
+        return self._lanes[deployment_id]
+
+    def get(self, deployment_id: UUID) -> Lane | None:
+        return self._lanes.get(deployment_id)
+
+    def has(self, flow_run_id: UUID) -> bool:
+        return any(flow_run_id in lane.waiting or flow_run_id in lane.running for lane in self._lanes.values())
+
+    @property
+    def waiting(self) -> set[UUID]:
+        """The deployments that have runs waiting here."""
+        return {deployment_id for deployment_id, lane in self._lanes.items() if lane.waiting}
+
+    @property
+    def is_full(self) -> bool:
+        return self._limit is not None and sum(len(lane.running) for lane in self._lanes.values()) >= self._limit
+
+    def start_next(self) -> tuple[FlowRun, Lane] | None:
+        """The run that starts now, if one may."""
+        if self.is_full:
+            return None
+        for deployment_id, lane in self._lanes.items():
+            if lane.can_start:
+                self._lanes.move_to_end(deployment_id)
+                return lane.start_next(), lane
+        return None
+
+    def more_is_there(self) -> None:
+        """Prefect did not show all."""
+        for lane in self._lanes.values():
+            lane.has_more = True

@@ -1,8 +1,8 @@
 """The worker: a Prefect worker type, `ipaas`, that runs compiled workflows in its own warm process.
 
 Prefect's base class does what every worker does (the work pool, heartbeats, polling). This one is told of scheduled
-runs the moment they exist (an event subscription; polling is the safety net), keeps a deployment's runs within its
-limit before it asks Prefect for a slot, and starts no process: a run is a task of this event loop.
+runs the moment they exist (an event subscription; polling is the safety net), and starts no process: a run is a task of
+this event loop. Which executions may run is the history's to say; a worker has it admit the next one when one ends.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +20,7 @@ import anyio.abc
 import httpx
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
-from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import Abort
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.on_prefect.deployment import WORK_POOL_TYPE
@@ -31,22 +28,27 @@ from flows.on_prefect.internals import LEASE_SECONDS, run_flow, take_flow_run, w
 from flows.on_prefect.loader import FlowLoader
 from flows.on_prefect.process import open_runtime, use_runtime
 from flows.on_prefect.run import CANCELLED_IN_PREFECT
-from foundation.errors import IpaasError, StorageUnavailable
+from foundation.background import Background
+from foundation.errors import IpaasError
 from foundation.settings import Settings
-from ipaas.worker.lane import ASK_AGAIN_SECONDS, Lane
+from ipaas.admission.dispatcher import Dispatcher
+from ipaas.worker.deployments import Deployments
+from ipaas.worker.fetching import Fetcher
+from ipaas.worker.lane import Lane, Lanes
+from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.reconcile import Reconciler
 
-logger = logging.getLogger("ipaas.worker.worker")
+logger = logging.getLogger("ipaas.worker")
 
-PAGE = 200
-"""How many scheduled runs Prefect gives at once (`PREFECT_API_DEFAULT_LIMIT`)."""
 DRAIN_SECONDS = 30.0
-RECONCILE_SECONDS = 15.0
-LOOKS_AT_NEIGHBOURS = 6
+RECONCILE_SECONDS = 5.0
+LOOKS_AT_NEIGHBOURS = 2
 """How often in between it is seen whether another worker of this machine has died: one short query."""
-LIMIT_AGE = timedelta(seconds=30)
-"""How long a deployment's limit is believed before it is read again."""
+DEPLOYMENTS_SECONDS = 5.0
+"""How soon a limit that was edited in Prefect is in force."""
+LOOKS_PER_UNQUEUED = 5
+"""After how many looks at the deployments it is seen whether runs have lost their queue."""
 
 
 class IpaasJobConfiguration(BaseJobConfiguration):
@@ -74,7 +76,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         Raises:
             ConfigurationError, StorageUnavailable: the history or the keys can't be used.
         """
-        self._lanes: dict[UUID, Lane] = defaultdict(Lane)
+        self._lanes = Lanes(self._limit)
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._draining = False
@@ -89,14 +91,39 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._engine = await self._stack.enter_async_context(warm_engine())
         self._loader = FlowLoader(self.runtime.store)
         await super().setup()
-        self._reconciler = Reconciler(self.client, self.runtime)
-        for service in (self._listen, self._react, self._reconcile, self._renew_leases):
-            self._start(service())
+        self._make_parts()
+        self._background = Background(self.runtime.clock)
+        listener = Listener(self._pool_id, self._on_event, self._on_connected)
+        for name, work in {
+            "dispatcher": self._dispatcher.run,
+            "events": listener.run,
+            "fetching": self._react,
+            "deployments": self._look_at_deployments,
+            "reconciliation": self._reconcile,
+            "slots": self._renew_leases,
+        }.items():
+            self._background.start(name, work)
+
+    def _make_parts(self) -> None:
+        store = self.runtime.store
+        self._dispatcher = Dispatcher(store, self.client)
+        self._deployments = Deployments(self.client, store, on_repaired=self._on_repaired)
+        self._fetcher = Fetcher(
+            self.client, store, self._lanes, self._deployments, pool=self._work_pool_name, poke=self._poke.set
+        )
+        self._reconciler = Reconciler(
+            self.client, self.runtime, fetch=self._fetch_one, on_changed=self._dispatcher.poke
+        )
+        self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
+
+    def _pool_id(self) -> UUID | None:
+        return self._work_pool.id if self._work_pool else None
 
     async def teardown(self, *exc_info: Any) -> None:
         """Takes no more runs, waits for those in flight, hands back what is not finished in time."""
         with anyio.CancelScope(shield=True):
             await self.drain()
+            await self._background.stop()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -126,74 +153,30 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._last_polled_time = datetime.now(UTC)
         if self._draining or self._work_pool is None:
             return []
-        due_by = datetime.now(UTC) + timedelta(seconds=self._prefetch_seconds)
-        try:
-            responses = await self.client.get_scheduled_flow_runs_for_work_pool(
-                work_pool_name=self._work_pool_name,
-                scheduled_before=due_by,
-                work_queue_names=list(self._work_queues) or None,
-            )
-        except ObjectNotFound:
-            return []  # the pool is created at the next heartbeat
-        runs = [response.flow_run for response in responses]
-        if len(runs) >= PAGE:
-            runs += await self._behind_the_first_page(due_by)
-        for run in runs:
-            if self._is_due(run) and run.deployment_id:
-                self._lanes[run.deployment_id].add(run)
+        await self._fetcher.fetch(list(self._work_queues))
         return self._start_waiting()
-
-    def _is_due(self, run: FlowRun) -> bool:
-        """One that is not is fetched again when it is: it must not take the place of one that can run."""
-        due = run.next_scheduled_start_time or run.expected_start_time
-        if due and (seconds := due.timestamp() - datetime.now(UTC).timestamp()) > 0:
-            asyncio.get_running_loop().call_later(seconds, self._poke.set)
-            return False
-        return True
-
-    async def _behind_the_first_page(self, due_by: datetime) -> list[FlowRun]:
-        """Runs of deployments that have room: one workflow's long queue must not hide another's."""
-        roomy = [deployment for deployment, lane in self._lanes.items() if not lane.waiting]
-        for lane in self._lanes.values():
-            lane.has_more = True
-        if not roomy:
-            return []
-        return await self.client.get_scheduled_flow_runs_for_deployments(roomy, scheduled_before=due_by)
 
     def _start_waiting(self) -> list[FlowRun]:
         started = []
-        for lane in list(self._lanes.values()):
-            while lane.waiting and lane.has_room and not self._draining and self._has_room_at_all():
-                run = lane.start_next()
-                task = self._start(self._execute(run, lane))
-                self._executing.add(task)
-                task.add_done_callback(self._executing.discard)
-                started.append(run)
+        while not self._draining and (turn := self._lanes.start_next()):
+            run, lane = turn
+            task = self._start(self._execute(run, lane))
+            self._executing.add(task)
+            task.add_done_callback(self._executing.discard)
+            started.append(run)
         return started
 
-    def _has_room_at_all(self) -> bool:
-        return self._limit is None or sum(len(lane.running) for lane in self._lanes.values()) < self._limit
+    def _fetch_one(self, run: FlowRun) -> None:
+        async def add() -> None:
+            await self._fetcher.add([run])
+            self._start_waiting()
 
-    async def _listen(self) -> None:
-        """Reacts to what Prefect says of this pool's runs as it happens."""
-        while True:
-            try:
-                while self._work_pool is None:
-                    await asyncio.sleep(0.2)
-                runs_of_pool = EventFilter(
-                    event=EventNameFilter(prefix=["prefect.flow-run."]),
-                    any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self._work_pool.id}"]),
-                )
-                async with get_events_subscriber(filter=runs_of_pool, reconnection_attempts=0) as subscriber:
-                    self._poke.set()  # what was scheduled while nobody listened
-                    self._start(self._bring_together(self._reconciler.run_once))
-                    async for event in subscriber:
-                        self._on_event(event)
-            except (OSError, TimeoutError, ValueError, RuntimeError, StorageUnavailable) as error:
-                logger.warning("lost Prefect's event stream, polling until it is back: %s", error)
-            except Exception:
-                logger.warning("lost Prefect's event stream, polling until it is back", exc_info=True)
-            await asyncio.sleep(1)
+        self._start(self._in_turn(add))
+
+    def _on_connected(self) -> None:
+        """What was scheduled, or ended, while nobody listened."""
+        self._poke.set()
+        self._start(self._in_turn(self._reconciler.run_once))
 
     def _on_event(self, event: Event) -> None:
         state = event.event.removeprefix("prefect.flow-run.")
@@ -225,9 +208,33 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             self._poke.clear()
             try:
                 await self.get_and_submit_flow_runs()
-            except Exception as error:  # noqa: BLE001 - Prefect is away: the polling service goes on trying, with backoff
+            except (httpx.HTTPError, IpaasError, OSError) as error:  # the polling service goes on trying, with backoff
                 logger.warning("could not fetch scheduled runs: %s", error)
                 await asyncio.sleep(1)
+
+    # Looking after Prefect
+
+    async def _look_at_deployments(self) -> None:
+        looks = 0
+        while True:
+            await self._in_turn(self._deployments.look)
+            for deployment_id, limit in self._deployments.limits.items():
+                self._lanes[deployment_id].limit = limit
+            if looks % LOOKS_PER_UNQUEUED == 0:
+                await self._in_turn(self._fetcher.fetch_unqueued)
+            self._start_waiting()  # a limit may be higher now
+            looks += 1
+            await asyncio.sleep(DEPLOYMENTS_SECONDS)
+
+    def _on_repaired(self) -> None:
+        """The work pool may be a new one, which has to be listened to; and runs of the old one wait for nobody."""
+
+        async def look() -> None:
+            await self.sync_with_backend()
+            await self._fetcher.fetch_unqueued()
+            self._poke.set()
+
+        self._start(self._in_turn(look))
 
     async def _renew_leases(self) -> None:
         while True:
@@ -239,32 +246,31 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
 
     async def _reconcile(self) -> None:
         while True:
-            await self._bring_together(self._reconciler.run_once)
+            await self._in_turn(self._reconciler.run_once)
             for _ in range(LOOKS_AT_NEIGHBOURS):
                 await asyncio.sleep(RECONCILE_SECONDS / LOOKS_AT_NEIGHBOURS)
-                await self._bring_together(self._reconciler.take_over)
+                await self._in_turn(self._reconciler.take_over)
 
-    async def _bring_together(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _in_turn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """One at a time; what fails because Prefect or the database is away is tried again by the next round."""
         try:
             async with self._one_at_a_time:
                 await work()
-        except Exception as error:  # noqa: BLE001 - Prefect or the database is away: the next round tries again
-            logger.warning("could not reconcile with Prefect: %s", error)
+        except (httpx.HTTPError, IpaasError, OSError) as error:
+            logger.warning("could not look after Prefect: %s", error)
+        except Exception:
+            logger.exception("could not look after Prefect")
 
     # Running
 
     async def _execute(self, flow_run: FlowRun, lane: Lane) -> None:
         try:
-            await self._read_limit(flow_run, lane)
             flow = await self._loader.load(self.client, flow_run)
             if self._draining:
                 return
             if await take_flow_run(self.client, flow_run, owner=self.runtime.owner):
-                lane.granted()
                 await run_flow(flow, flow_run)
-            else:
-                lane.refused()
-                asyncio.get_running_loop().call_later(ASK_AGAIN_SECONDS, self._start_waiting)
+            else:  # Prefect has no slot for it: it comes back in a moment
                 await self._settle(str(flow_run.id))
         except asyncio.CancelledError:
             if not self._draining:
@@ -273,6 +279,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 await self._settle(str(flow_run.id))
         except Abort as error:
             logger.info("flow run %s does not run here: %s", flow_run.id, error)
+            await self._settle(str(flow_run.id))
         except Exception as error:
             level = logging.WARNING if isinstance(error, IpaasError) else logging.ERROR
             logger.log(level, "flow run %s: %s", flow_run.id, error, exc_info=level == logging.ERROR)
@@ -303,13 +310,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self._reconciler.settle(flow_run_id)
         except Exception as error:  # noqa: BLE001 - the periodic reconciliation tries again
             logger.warning("could not settle flow run %s: %s", flow_run_id, error)
-
-    async def _read_limit(self, flow_run: FlowRun, lane: Lane) -> None:
-        if flow_run.deployment_id and datetime.now(UTC) - lane.limit_read > LIMIT_AGE:
-            lane.limit_read = datetime.now(UTC)
-            deployment = await self.client.read_deployment(flow_run.deployment_id)
-            limit = deployment.global_concurrency_limit
-            lane.limit = limit.limit if limit else 1_000_000
 
     async def run(
         self,

@@ -16,7 +16,6 @@ from blocks import (
     BearerToken,
     Keyring,
     PrefectCredentials,
-    SlackCredential,
     WebhookSecret,
     delete_credential,
     list_credentials,
@@ -26,6 +25,7 @@ from blocks import (
     use_keyring,
 )
 from blocks.sealed_text import Sealed
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 from foundation.masking import Masker

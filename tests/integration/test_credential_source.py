@@ -16,8 +16,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect_client import AWAY, prefect_client
 
-from blocks import Keyring, PrefectCredentials, SlackCredential, load_credential, save_credential
+from blocks import Keyring, PrefectCredentials, load_credential, save_credential
 from blocks.sealed_text import Place
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker

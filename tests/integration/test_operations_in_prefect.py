@@ -53,7 +53,7 @@ async def test_what_waits_in_prefect_is_cancelled_at_once(
     run = await a_flow_run(prefect)
     await store.dispatched({execution_id: run})
 
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="wrong order")
+    execution = await operations.cancel(store, prefect, execution_id, by="the API", reason="wrong order")
 
     assert (await state_of(prefect, run)).type is StateType.CANCELLED
     assert execution.status is Status.CANCELLED
@@ -68,8 +68,8 @@ async def test_a_reason_that_prefect_could_not_store_is_made_readable(
     await store.dispatched({waiting: await a_flow_run(prefect)})
     await begun(store, runs, flow_run_id=run)
 
-    execution = await operations.cancel(store, prefect, clock, waiting, by="the API", reason="a\ud800b\x00c\nd")
-    await operations.cancel(store, prefect, clock, runs, by="the API", reason="a\ud800b\x00c\nd")
+    execution = await operations.cancel(store, prefect, waiting, by="the API", reason="a\ud800b\x00c\nd")
+    await operations.cancel(store, prefect, runs, by="the API", reason="a\ud800b\x00c\nd")
 
     assert execution.error["message"] == "cancelled through the API: a b c d"
     assert (await state_of(prefect, run)).message == "cancelled through the API: a b c d"
@@ -80,7 +80,7 @@ async def test_what_runs_is_told(store: MemoryStore, prefect: PrefectClient, clo
     run = await a_flow_run(prefect, Running())
     await begun(store, execution_id, flow_run_id=run)
 
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+    execution = await operations.cancel(store, prefect, execution_id, by="the API")
 
     assert (await state_of(prefect, run)).type is StateType.CANCELLING
     assert execution.status is Status.RUNNING
@@ -93,7 +93,7 @@ async def test_what_waits_for_a_flow_run_that_is_gone_is_cancelled(
     execution_id = await accepted(store)
     await store.dispatched({execution_id: GONE})
 
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+    execution = await operations.cancel(store, prefect, execution_id, by="the API")
 
     assert execution.status is Status.CANCELLED
 

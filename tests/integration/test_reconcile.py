@@ -15,7 +15,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
-from store_suite import HOUR, accepted, begun
+from store_suite import accepted
 
 from connectors.kit.testing import acting
 from flows.engine.runtime import RunningExecution, Runtime
@@ -24,8 +24,9 @@ from flows.on_prefect.internals import take_flow_run
 from flows.on_prefect.run import EXECUTION_LABEL
 from foundation.clock import ManualClock
 from foundation.errors import NotFound
-from foundation.owner import THIS_HOST, this_process
-from ipaas.worker.reconcile import MOST_RUNS, SETTLED_SECONDS, STALE_SECONDS, Reconciler
+from foundation.owner import process, this_process
+from ipaas.worker.reconcile import SETTLED_SECONDS, Reconciler
+from ipaas.worker.verdict import MOST_RUNS, STALE_SECONDS
 
 DEAD = "some-other-host/1"
 STATES: dict[str, Any] = {
@@ -55,6 +56,12 @@ def _server(prefect_api: str) -> Iterator[None]:
         yield
 
 
+class WellRuntime(Runtime):
+    """Of a process that has had its history at hand for long enough to take others for dead."""
+
+    healthy_seconds = 3600.0  # type: ignore[assignment]  # a property
+
+
 @dataclass
 class Case:
     runtime: Runtime
@@ -77,11 +84,11 @@ class Case:
         execution_id = await accepted(store, flow_run_id=str(run.id))
         if status == "accepted":
             return execution_id
-        now = self.clock.now()
-        lease = now - HOUR if status == "lost" else now + HOUR
-        await begun(store, execution_id, flow_run_id=str(run.id), owner=DEAD, now=now, lease_until=lease)
+        lease = 0 if status == "lost" else 3600
+        execution = await store.begin(execution_id, flow_run_id=str(run.id), owner=DEAD, lease=lease)
+        assert isinstance(execution, Execution)
         if status not in ("lost", "running"):
-            await store.finish(execution_id, Status(status), now=now, error={"code": "x", "message": "as recorded"})
+            await store.finish(execution.hold, Status(status), error={"code": "x", "message": "as recorded"})
         return execution_id
 
     async def settled(self, run: FlowRun) -> tuple[StateType | None, Execution | None]:
@@ -99,7 +106,7 @@ async def case(client: PrefectClient) -> AsyncIterator[Case]:
     store = MemoryStore(clock)
     one = await deployed(client, store=store)
     async with acting() as stage:
-        runtime = Runtime(store=store, services=stage.services, clock=clock)
+        runtime = WellRuntime(store=store, services=stage.services, clock=clock)
         yield Case(runtime, one, Reconciler(client, runtime), clock)
 
 
@@ -201,7 +208,9 @@ async def test_what_prefect_cancelled_says_why(case: Case) -> None:
 async def test_what_runs_in_this_process_is_not_touched(case: Case) -> None:
     flow_run = await case.run_in("running")
     execution_id = await case.execution_of(flow_run, "lost")
-    case.runtime.running[execution_id] = RunningExecution(execution_id, str(flow_run.id))
+    lost = await case.runtime.store.execution(execution_id)
+    assert lost is not None
+    case.runtime.running[execution_id] = RunningExecution(lost.hold, str(flow_run.id))
 
     state, execution = await case.settled(flow_run)
 
@@ -235,7 +244,7 @@ async def test_one_round_finds_what_lost_its_process(case: Case) -> None:
 async def test_one_round_finds_what_a_process_of_this_machine_took_and_did_not_begin(
     case: Case, taker: str, then: StateType
 ) -> None:
-    owner = this_process() if taker == "alive" else f"{THIS_HOST}/{dead_process()}"
+    owner = this_process() if taker == "alive" else dead_process()
     flow_run = await case.one.create()
     assert await take_flow_run(case.one.client, flow_run, owner=owner)
 
@@ -258,17 +267,21 @@ async def test_one_round_leaves_alone_what_began_while_it_looked(case: Case) -> 
     """The list of what was handed over long ago is old by the time its last one is looked at."""
     flow_run = await case.run_in("running")
     execution_id = await accepted(case.runtime.store)
+    await case.runtime.store.admit(limit=1, claim=60)
     await case.runtime.store.dispatched({execution_id: str(flow_run.id)})
     case.clock.move(seconds=STALE_SECONDS + 60)
 
+    looked: list[list[Any]] = []
+
     class Begins(Reconciler):
-        async def _flow_run(self, flow_run_id: str | None) -> FlowRun | None:
-            now = case.clock.now()
-            await begun(case.runtime.store, execution_id, owner=DEAD, now=now, lease_until=now + HOUR)
-            return await super()._flow_run(flow_run_id)
+        async def _look_around(self, runs: Any) -> Any:
+            looked.append([run.id for run in runs])
+            await case.runtime.store.begin(execution_id, flow_run_id=None, owner=DEAD, lease=3600)
+            return await super()._look_around(runs)
 
     await Begins(case.one.client, case.runtime).run_once()
 
+    assert looked[0] == [flow_run.id]
     assert await case.one.state(flow_run) is StateType.RUNNING
 
 
@@ -291,10 +304,8 @@ async def test_a_run_that_can_not_be_run_is_failed_with_its_execution(case: Case
 async def test_what_takes_its_worker_down_each_time_is_given_up(case: Case) -> None:
     run = await case.run_in("running")
     execution_id = await case.execution_of(run, "lost")
-    now = case.clock.now()
-    gone = {"flow_run_id": str(run.id), "owner": DEAD, "now": now, "lease_until": now - HOUR}
     for _ in range(MOST_RUNS - 1):
-        await begun(case.runtime.store, execution_id, **gone)
+        await case.runtime.store.begin(execution_id, flow_run_id=str(run.id), owner=DEAD, lease=0)
 
     state, execution = await case.settled(run)
 
@@ -303,8 +314,9 @@ async def test_what_takes_its_worker_down_each_time_is_given_up(case: Case) -> N
     assert (execution.status, execution.error["code"]) == (Status.FAILED, "crashed")
 
 
-def dead_process() -> int:
-    """The id that a process had."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def dead_process() -> str | None:
+    """The owner that a process of this host was."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = process(child.pid)
+    child.communicate(b"\n")
+    return owner

@@ -6,24 +6,33 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from store_suite import HOUR, T0, accepted, begun, claimed, ended, get
+from store_suite import accepted, get, ids
 
 from connectors.kit.testing import acting
 from flows.engine.runtime import Runtime
-from flows.history import MemoryStore, Status
+from flows.history import Execution, MemoryStore, Status
 from ipaas.worker.reconcile import Reconciler
 
 GONE = "01980000-0000-7000-8000-000000000000"
 
 
+class WellRuntime(Runtime):
+    """Of a process that has had its history at hand for long enough to take others for dead."""
+
+    healthy_seconds = 3600.0  # type: ignore[assignment]  # a property
+
+
 @pytest.fixture
 async def runtime() -> AsyncIterator[Runtime]:
     async with acting() as stage:
-        yield Runtime(store=MemoryStore(stage.clock), services=stage.services, clock=stage.clock)
+        yield WellRuntime(store=MemoryStore(stage.clock), services=stage.services, clock=stage.clock)
 
 
 async def test_an_ended_execution_is_left_alone(runtime: Runtime, prefect: PrefectClient) -> None:
-    execution_id = await ended(runtime.store, flow_run_id=GONE)
+    execution_id = await accepted(runtime.store)
+    execution = await runtime.store.begin(execution_id, flow_run_id=GONE, owner="host/1", lease=60)
+    assert isinstance(execution, Execution)
+    await runtime.store.finish(execution.hold, Status.SUCCEEDED)
     before = await get(runtime.store, execution_id)
 
     await Reconciler(prefect, runtime).settle(GONE)
@@ -37,16 +46,16 @@ async def test_an_accepted_execution_is_dispatched_again(runtime: Runtime, prefe
 
     await Reconciler(prefect, runtime).settle(GONE)
 
-    assert await claimed(runtime.store) == [execution_id]
+    assert ids(await runtime.store.admit(limit=10, claim=60)) == [execution_id]
 
 
 async def test_a_running_execution_whose_process_is_gone_is_dispatched_again(
     runtime: Runtime, prefect: PrefectClient
 ) -> None:
     execution_id = await accepted(runtime.store)
-    await begun(runtime.store, execution_id, flow_run_id=GONE, lease_until=T0 - HOUR)
+    await runtime.store.begin(execution_id, flow_run_id=GONE, owner="host/1", lease=0)
 
     await Reconciler(prefect, runtime).settle(GONE)
 
     assert (await get(runtime.store, execution_id)).status is Status.ACCEPTED
-    assert await claimed(runtime.store) == [execution_id]
+    assert ids(await runtime.store.admit(limit=10, claim=60)) == [execution_id]

@@ -42,7 +42,7 @@ async def test_what_prefect_does_not_know_yet_is_cancelled_at_once(
 ) -> None:
     execution_id = await accepted(store)
 
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API", reason="wrong order")
+    execution = await operations.cancel(store, prefect, execution_id, by="the API", reason="wrong order")
 
     assert (execution.status, execution.finished_at) == (Status.CANCELLED, T0)
     assert execution.cancel_requested == {"by": "the API", "reason": "wrong order"}
@@ -54,7 +54,7 @@ async def test_while_prefect_is_away_the_request_is_noted(
     execution_id = await accepted(store)
     await store.dispatched({execution_id: FLOW_RUN})
 
-    execution = await operations.cancel(store, prefect, clock, execution_id, by="the API")
+    execution = await operations.cancel(store, prefect, execution_id, by="the API")
 
     assert execution.status is Status.ACCEPTED
     again = await begun(store, execution_id)
@@ -66,14 +66,14 @@ async def test_a_cancel_does_not_undo_an_end(store: MemoryStore, prefect: Prefec
     execution_id = await ended(store)
 
     with pytest.raises(Conflict, match="has already ended: succeeded"):
-        await operations.cancel(store, prefect, clock, execution_id, by="the API")
+        await operations.cancel(store, prefect, execution_id, by="the API")
 
 
 async def test_only_known_executions_are_cancelled_and_replayed(
     store: MemoryStore, prefect: PrefectClient, clock: ManualClock
 ) -> None:
     with pytest.raises(NotFound, match="no execution x"):
-        await operations.cancel(store, prefect, clock, "x", by="the API")
+        await operations.cancel(store, prefect, "x", by="the API")
     with pytest.raises(NotFound, match="no execution x"):
         await operations.replay(store, clock, "x")
 

@@ -242,7 +242,7 @@ async def test_prefects_own_spans_are_told_the_trace(traced: Traced) -> None:
         await under_test.post({}, headers=FROM_SENDER)
         await under_test.store.set_deployment("orders", str(uuid4()))
         client: Any = type("Client", (), {"request": staticmethod(request)})
-        await Dispatcher(under_test.store, client, under_test.clock).dispatch_once()
+        await Dispatcher(under_test.store, client).dispatch_once()
 
     assert [run["labels"][TRACE_LABEL].split("-")[1:3] for run in created] == [[*identity(traced.span("receive"))]]
 

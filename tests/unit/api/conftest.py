@@ -35,7 +35,7 @@ async def app(tmp_path: Path, store: MemoryStore, clock: ManualClock) -> AsyncIt
     app = create_app(Settings(home=tmp_path))
     async with prefect_client() as client:
         app.state.store, app.state.clock, app.state.prefect = store, clock, client
-        app.state.hooks, app.state.dispatcher = Hooks(store), Dispatcher(store, client, clock)
+        app.state.hooks, app.state.dispatcher = Hooks(store), Dispatcher(store, client)
         app.state.full_tokens, app.state.read_tokens = ["full-token"], ["read-token"]
         app.state.ui_url = "http://prefect.test"
         yield app

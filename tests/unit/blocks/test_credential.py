@@ -9,11 +9,8 @@ from blocks import (
     BasicAuth,
     BearerToken,
     Credential,
-    DiscordCredential,
     Keyring,
     MemoryCredentials,
-    OpenWeatherCredential,
-    SlackCredential,
     WebhookSecret,
     credential_type,
     seal_document_data,
@@ -21,6 +18,9 @@ from blocks import (
 )
 from blocks.document_data import key_ids, reseal_document_data
 from blocks.sealed_text import Place
+from connectors.discord import DiscordCredential
+from connectors.openweather import OpenWeatherCredential
+from connectors.slack import SlackCredential
 from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker
 

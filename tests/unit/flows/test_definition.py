@@ -194,3 +194,9 @@ def test_a_version_is_known_by_its_content() -> None:
     assert content_hash("a") == "ca978112ca1b"
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
     assert content_hash("a") != content_hash("b")
+
+
+def test_a_schedule_says_what_becomes_of_missed_times() -> None:
+    given = [{"schedule": {"every": "10m"}}, {"schedule": {"every": "10m", "missed": "all"}}]
+    assert [trigger.missed for trigger in a_workflow(triggers=given).triggers] == ["once", "all"]
+    assert "'skip', 'once' or 'all'" in the_fault(triggers=[{"schedule": {"every": "10m", "missed": "some"}}])

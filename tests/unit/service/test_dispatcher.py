@@ -21,7 +21,8 @@ from store_suite import T0, accepted, get
 from flows.history import Execution, MemoryStore
 from foundation.clock import ManualClock
 from ipaas.admission import dispatcher
-from ipaas.admission.dispatcher import CLAIM, SHOWN_BYTES, SHOWN_DEPTH, Dispatcher, hidden_event, shown_event
+from ipaas.admission.dispatcher import CLAIM_SECONDS, Dispatcher
+from ipaas.admission.shown import SHOWN_BYTES, SHOWN_DEPTH, hidden_event, shown_event
 
 FLOW = in_yaml(steps(post("/a")), name="orders")
 
@@ -116,12 +117,11 @@ async def client(prefect: Prefect) -> AsyncIterator[PrefectClient]:
 
 @pytest.fixture
 def handing_over(store: MemoryStore, client: PrefectClient, clock: ManualClock) -> Dispatcher:
-    return Dispatcher(store, client, clock)
+    return Dispatcher(store, client)
 
 
 async def claimable(store: MemoryStore, clock: ManualClock) -> list[str]:
-    now = clock.now()
-    found = await store.claim(limit=1000, now=now, until=now)
+    found = await store.admit(limit=1000, claim=0)
     return [execution.id for execution in found]
 
 
@@ -168,7 +168,7 @@ async def test_the_oldest_are_handed_over_first(store: MemoryStore, prefect: Pre
 async def test_who_counts_is_told(store: MemoryStore, client: PrefectClient, clock: ManualClock) -> None:
     execution_id, told = await accepted(store), list[Execution]()
 
-    await Dispatcher(store, client, clock, told.extend).dispatch_once()
+    await Dispatcher(store, client, told.extend).dispatch_once()
 
     assert [execution.id for execution in told] == [execution_id]
 
@@ -223,7 +223,7 @@ async def test_one_workflows_fault_does_not_hold_up_the_others(
     assert (await get(store, fine)).flow_run_id is not None
     assert await handing_over.dispatch_once() == 0  # not at once again: there may be thousands of them
     prefect.failing, prefect.deployments = {}, prefect.deployments | {broken}
-    clock.move(seconds=CLAIM.total_seconds())
+    clock.move(seconds=CLAIM_SECONDS)
     assert await handing_over.dispatch_once() == 1
     assert (await get(store, stuck)).flow_run_id is not None
 
@@ -249,7 +249,7 @@ async def test_it_goes_on_when_prefect_is_back(
     execution_id = await accepted(store)
     running = asyncio.create_task(handing_over.run())
 
-    with caplog.at_level(logging.WARNING, "ipaas.admission.dispatcher"):
+    with caplog.at_level(logging.WARNING, "ipaas.dispatcher"):
         async with asyncio.timeout(10):
             while caplog.text.count("trying again in 0.004 s") < 2:
                 await asyncio.sleep(0.001)

@@ -1,47 +1,36 @@
-"""A worker's share of a deployment's limit: it does not ask for slots that other workers hold."""
+"""Whose turn it is in one worker: workflows take turns, and nobody waits behind another's long queue."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from ipaas.worker.lane import ASK_AGAIN_SECONDS, Lane
+from ipaas.worker.lane import Lane, Lanes
+
+A, B, C = (uuid4() for _ in range(3))
 
 
-class Elapsed:
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def elapsed() -> Elapsed:
-    return Elapsed()
+def runs(count: int) -> list[FlowRun]:
+    return [FlowRun(id=uuid4(), flow_id=uuid4()) for _ in range(count)]
 
 
 @pytest.fixture
-def lane(elapsed: Elapsed) -> Lane:
+def lane() -> Lane:
     """With room for four, and eight runs that wait."""
-    lane = Lane(elapsed)
-    lane.limit = 4
-    for _ in range(8):
-        lane.add(FlowRun(id=uuid4(), flow_id=uuid4()))
+    lane = Lane(limit=4)
+    for run in runs(8):
+        lane.add(run)
     return lane
 
 
 def start_all(lane: Lane) -> list[UUID]:
     started = []
-    while lane.has_room:
+    while lane.can_start:
         started.append(lane.start_next().id)
     return started
-
-
-def refuse(lane: Lane, flow_run_id: UUID) -> None:
-    lane.refused()
-    lane.running.discard(flow_run_id)
 
 
 def test_a_single_worker_starts_the_oldest_up_to_the_limit(lane: Lane) -> None:
@@ -49,34 +38,19 @@ def test_a_single_worker_starts_the_oldest_up_to_the_limit(lane: Lane) -> None:
     assert start_all(lane) == oldest
 
 
-def test_a_refused_slot_is_not_asked_for_again_at_once(lane: Lane, elapsed: Elapsed) -> None:
-    *_, third, fourth = start_all(lane)
-    refuse(lane, fourth)
-    refuse(lane, third)
-    assert start_all(lane) == []
-
-    elapsed.seconds += ASK_AGAIN_SECONDS
-    assert len(start_all(lane)) == 1, "one more is asked for, not all"
-
-
 def test_a_run_that_ends_here_makes_room_here(lane: Lane) -> None:
-    first, *_, fourth = start_all(lane)
-    refuse(lane, fourth)
+    first, *_ = start_all(lane)
 
     lane.running.discard(first)
     assert len(start_all(lane)) == 1
 
 
-def test_slots_that_became_free_elsewhere_are_taken_one_after_the_other(lane: Lane, elapsed: Elapsed) -> None:
-    for flow_run_id in start_all(lane)[1:]:
-        refuse(lane, flow_run_id)
-    elapsed.seconds += ASK_AGAIN_SECONDS
-
-    for running in (2, 3, 4):
-        assert len(start_all(lane)) == 1
-        lane.granted()
-        assert len(lane.running) == running
+def test_with_a_limit_of_none_nothing_starts_and_without_one_all_do(lane: Lane) -> None:
+    lane.limit = 0
     assert start_all(lane) == []
+
+    lane.limit = None
+    assert len(start_all(lane)) == 8
 
 
 def test_what_began_elsewhere_is_not_started_here(lane: Lane) -> None:
@@ -96,3 +70,70 @@ def test_what_runs_here_does_not_wait_again(lane: Lane) -> None:
     run = lane.start_next()
     lane.add(run)
     assert run.id not in lane.waiting
+
+
+def lanes_with(limit: int | None = None, **queues: int) -> Lanes:
+    lanes = Lanes(limit)
+    for name, count in queues.items():
+        for run in runs(count):
+            lanes[{"a": A, "b": B, "c": C}[name]].add(run)
+    return lanes
+
+
+def turns(lanes: Lanes) -> Iterator[str]:
+    """The lanes that start a run, until nothing may start; each run ends before the next one begins."""
+    names = {id(lanes[A]): "a", id(lanes[B]): "b", id(lanes[C]): "c"}
+    while turn := lanes.start_next():
+        run, lane = turn
+        lane.running.discard(run.id)
+        yield names[id(lane)]
+
+
+def test_lanes_take_turns() -> None:
+    assert sorted("".join(turns(lanes_with(a=3, b=3, c=3)))[:3]) == ["a", "b", "c"]
+    assert "aa" not in "".join(turns(lanes_with(a=3, b=3)))
+
+
+def test_one_run_does_not_wait_behind_another_workflows_thousands() -> None:
+    lanes = lanes_with(limit=2, a=2_000)
+    [first, second] = [lanes.start_next() for _ in range(2)]
+    [run_of_b] = runs(1)
+    lanes[B].add(run_of_b)
+    assert lanes.start_next() is None, "the worker is full"
+
+    assert first is not None
+    first[1].running.discard(first[0].id)
+    turn = lanes.start_next()
+
+    assert turn is not None
+    assert turn[0] is run_of_b
+    assert second is not None
+
+
+def test_a_worker_starts_no_more_than_it_may_have() -> None:
+    lanes = lanes_with(limit=2, a=5, b=5)
+
+    started = [lanes.start_next() for _ in range(3)]
+
+    assert [turn is not None for turn in started] == [True, True, False]
+    assert lanes.is_full
+
+
+def test_a_lane_at_its_limit_lets_the_others_pass() -> None:
+    lanes = lanes_with(a=5, b=2)
+    lanes[A].limit, lanes[B].limit = 0, 1
+
+    started = [lanes.start_next(), lanes.start_next()]
+
+    assert [turn and turn[1] is lanes[B] for turn in started] == [True, None]
+
+
+def test_a_worker_knows_what_it_has() -> None:
+    lanes = lanes_with(a=1)
+    [run] = lanes[A].waiting
+    turn = lanes.start_next()
+
+    assert turn is not None
+    assert lanes.has(run)
+    assert not lanes.has(uuid4())
+    assert lanes.waiting == set()

@@ -237,5 +237,5 @@ def test_the_operator_learns_which_url_was_assumed_and_no_query():
 def test_mailguns_token_stays_the_id_whatever_stands_around_it():
     first = sign(MAILGUN, "s3cret", b'{"event-data": 1}', NOW, delivery_id="tok")
     replayed = replace(first, body=first.body.replace(b": 1", b": 2"))
-    later = NOW + timedelta(days=30)
+    later = NOW + timedelta(minutes=5)
     assert verify(MAILGUN, replayed, ["s3cret"], later).delivery_id == "tok"
