@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type, seal_document_data
+    from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type
     from blocks.credential_types import (
         ApiKey,
         BasicAuth,
         BearerToken,
         WebhookSecret,
     )
+    from blocks.document_data import seal_document_data
     from blocks.documents import (
         StoredCredential,
         delete_credential,
@@ -46,7 +47,7 @@ _MODULES = {
     "load_credential": "blocks.documents",
     "reseal_all": "blocks.documents",
     "save_credential": "blocks.documents",
-    "seal_document_data": "blocks.credential",
+    "seal_document_data": "blocks.document_data",
     "use_keyring": "blocks.keyring",
 }
 

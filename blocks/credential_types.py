@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from blocks.credential import Credential
-from foundation.masking import process_masker
 
 _PREVIOUS = "Secrets that are still accepted while senders change over."
 
@@ -33,7 +32,7 @@ class BasicAuth(Credential):
     def reveal(self, field: str) -> str:
         secret = super().reveal(field)
         if field == "password":  # the header has both in one base64 text, where the password alone is not recognizable
-            (self._masker or process_masker).add(f"{self.username}:{secret}")
+            self._hide(f"{self.username}:{secret}")
         return secret
 
 
@@ -50,7 +49,10 @@ class ApiKey(Credential):
     _block_type_slug = "api-key"
     _block_type_name = "API Key"
     _description = "A key sent in a header of its own."
+    _binds = ("header",)
 
     key: SecretStr = Field(description="The key.")
-    header: str = Field(default="X-API-Key", description="The header that carries the key.")
+    header: str = Field(
+        default="X-API-Key", description="The header that carries the key. Who changes it types the key again."
+    )
     previous: list[SecretStr] = Field(default=[], description=_PREVIOUS)

@@ -14,7 +14,6 @@ from connectors.kit.auth import in_the_address
 from connectors.kit.refusals import Errors, Fault
 from connectors.webhooks.scheme import Handshake, Scheme
 from foundation.errors import ActionError, CredentialError
-from foundation.masking import process_masker
 
 
 class DiscordCredential(Credential):
@@ -31,7 +30,7 @@ class DiscordCredential(Credential):
     def reveal(self, field: str) -> str:
         secret = super().reveal(field)
         if field == "webhook_url":  # the token at its end alone is as good as the whole URL
-            (self._masker or process_masker).add(secret.strip().partition("?")[0].rstrip("/").rpartition("/")[2])
+            self._hide(secret.strip().partition("?")[0].rstrip("/").rpartition("/")[2])
         return secret
 
 
