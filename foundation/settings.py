@@ -93,6 +93,11 @@ class Settings(BaseSettings):
         default=10 * 1024 * 1024, gt=0, description="The largest output of a step or execution; a larger one fails it."
     )
     dedupe_days: float = Field(default=7, gt=0, description="How long a delivery is remembered.")
+    egress_allow: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Comma-separated networks or hosts that addresses from data and redirects may reach, though they "
+        "are not public.",
+    )
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")
 
     @field_validator("home", mode="after")
@@ -100,7 +105,7 @@ class Settings(BaseSettings):
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("encryption_keys", "cors_origins", mode="before")
+    @field_validator("encryption_keys", "cors_origins", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -66,7 +66,7 @@ async def plan_runs(client: PrefectClient, deployment_id: UUID) -> None:
     """
     await client.request(
         "POST",
-        "/deployments/{id}/schedule",  # type: ignore[arg-type]  # not among the client's known routes
+        "/deployments/{id}/schedule",
         path_params={"id": deployment_id},
         json={},
     )

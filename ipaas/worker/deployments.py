@@ -48,6 +48,7 @@ class Deployments:
     ) -> None:
         self._client, self._store, self._on_repaired = client, store, on_repaired
         self.by_workflow: Mapping[str, DeploymentResponse] = {}
+        self.have_been_read = False
         self._older: dict[str, str | None] = {}
         """Workflows whose deployment was of another version than the current one at the last look: a deploy makes it
         before it publishes, so only what stays so is put right."""
@@ -69,6 +70,7 @@ class Deployments:
         """
         workflows = await self._store.workflows()
         self.by_workflow = await self._read(workflows)
+        self.have_been_read = True
         for workflow in workflows:
             try:
                 await self._bring_together(workflow, self.by_workflow.get(workflow.name))

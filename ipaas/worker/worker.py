@@ -37,6 +37,7 @@ from ipaas.worker.fetching import Fetcher
 from ipaas.worker.lane import Lane, Lanes
 from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
+from ipaas.worker.missed import MissedTimes
 from ipaas.worker.reconcile import Reconciler
 
 logger = logging.getLogger("ipaas.worker")
@@ -108,8 +109,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         store = self.runtime.store
         self._dispatcher = Dispatcher(store, self.client)
         self._deployments = Deployments(self.client, store, on_repaired=self._on_repaired)
+        self._missed = MissedTimes(self.client, store, self._deployments)
         self._fetcher = Fetcher(
-            self.client, store, self._lanes, self._deployments, pool=self._work_pool_name, poke=self._poke.set
+            self.client, self._lanes, self._deployments, self._missed, pool=self._work_pool_name, poke=self._poke.set
         )
         self._reconciler = Reconciler(
             self.client, self.runtime, fetch=self._fetch_one, on_changed=self._dispatcher.poke
@@ -124,6 +126,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         with anyio.CancelScope(shield=True):
             await self.drain()
             await self._background.stop()
+            await self._missed.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -168,7 +171,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
 
     def _fetch_one(self, run: FlowRun) -> None:
         async def add() -> None:
-            await self._fetcher.add([run])
+            await self._fetcher.add(run)
             self._start_waiting()
 
         self._start(self._in_turn(add))

@@ -101,7 +101,7 @@ def test_a_killed_workers_executions_are_taken_over_by_the_other(platform: TwoOf
     eventually(lambda: len(sink.bodies("/slow")) == 8, 60, "the slow steps run")
 
     [(owner, its), *_] = Counter(owners(platform)).most_common()
-    [victim] = [worker for worker in platform.workers if owner.endswith(f"/{worker.pid}")]
+    [victim] = [worker for worker in platform.workers if f"/{worker.pid}." in owner]
 
     victim.kill()
     victim.wait()

@@ -267,16 +267,21 @@ async def test_one_round_leaves_alone_what_began_while_it_looked(case: Case) -> 
     """The list of what was handed over long ago is old by the time its last one is looked at."""
     flow_run = await case.run_in("running")
     execution_id = await accepted(case.runtime.store)
+    await case.runtime.store.admit(limit=1, claim=60)
     await case.runtime.store.dispatched({execution_id: str(flow_run.id)})
     case.clock.move(seconds=STALE_SECONDS + 60)
 
+    looked: list[list[Any]] = []
+
     class Begins(Reconciler):
         async def _look_around(self, runs: Any) -> Any:
+            looked.append([run.id for run in runs])
             await case.runtime.store.begin(execution_id, flow_run_id=None, owner=DEAD, lease=3600)
             return await super()._look_around(runs)
 
     await Begins(case.one.client, case.runtime).run_once()
 
+    assert looked[0] == [flow_run.id]
     assert await case.one.state(flow_run) is StateType.RUNNING
 
 

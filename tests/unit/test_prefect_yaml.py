@@ -10,7 +10,7 @@ from prefect.flows import load_flow_from_entrypoint
 from ruamel.yaml import YAML
 
 from flows.language.definition import Schedule
-from flows.on_prefect.deployment import OVERFLOW, WORK_POOL
+from flows.on_prefect.deployment import COLLISION, WORK_POOL
 from flows.on_prefect.flow import WorkflowFlow
 from ipaas.publish import CATALOG, compile_files
 
@@ -32,7 +32,7 @@ def test_a_deployment_says_what_the_workflow_says(name: str) -> None:
     assert deployment["work_pool"] == {"name": WORK_POOL}
     assert deployment["concurrency_limit"] == {
         "limit": declaration.concurrency.limit,
-        "collision_strategy": OVERFLOW[declaration.concurrency.overflow].value,
+        "collision_strategy": COLLISION.collision_strategy.value,
     }
     assert deployment.get("schedules", []) == [
         {"cron": trigger.cron, "timezone": trigger.timezone}

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, ended, finish, get, running, save
+from store_builders import HOUR, SECOND, T0, a_step, a_version, accepted, ended, finish, get, running, save
 
 from flows.history import MemoryStore, Status
 from foundation.clock import ManualClock
@@ -26,9 +26,7 @@ def assert_problem(response: httpx.Response, status: int, detail: str) -> None:
 # Executions
 
 
-async def test_an_execution_is_shown_whole(
-    client: httpx.AsyncClient, store: MemoryStore, clock: ManualClock
-) -> None:
+async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: MemoryStore, clock: ManualClock) -> None:
     execution_id = await running(store, flow_run_id="run-1", event={"body": {"amount": 12}})
     step = a_step(attempts=2, output={"ts": "1"}, started_at=T0, finished_at=T0 + SECOND)
     await save(store, execution_id, step)
