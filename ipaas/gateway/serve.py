@@ -18,7 +18,7 @@ from connectors.kit.registry import load_connectors
 from foundation.settings import Settings
 from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
-from ipaas.gateway.protocol import GatewayProtocol
+from ipaas.gateway.protocol import GatewayProtocol, HeldHeaders
 from ipaas.logs import set_up_logging
 
 KEEP_ALIVE_SECONDS = 30
@@ -63,9 +63,11 @@ def let_the_loop_go_first() -> None:
 
 
 def make_server(settings: Settings, app: FastAPI, *, host: str, port: int) -> GatewayServer:
+    app.state.held_headers = held = HeldHeaders()
     protocol = partial(
         GatewayProtocol,
         max_connections=_room_for(settings.max_connections),
+        held=held,
         refused=app.state.metrics.connections_refused,
     )
     config = uvicorn.Config(
