@@ -1,16 +1,14 @@
 """What a stranger can do to a real gateway with an unsigned hook: how long its loop stands still, how much it holds.
 
-`python -m benchmarks.attacks pauses [PART OF A NAME]` sends what is worst to read, and tells the event loop's longest pause for each.
-`python -m benchmarks.attacks stalled [N [PART OF A NAME]]` opens N connections that stall, and tells how much memory they cost.
-
-The gateway is a process of its own, over SQLite, with Prefect away.
+`python -m benchmarks.attacks pauses [PART OF A NAME]` sends what is worst to read, and tells the event loop's longest
+pause for each. `python -m benchmarks.attacks stalled [N [PART OF A NAME]]` opens N connections that stall, and tells how
+much memory they cost. The gateway is a process of its own, over SQLite, with Prefect away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import multiprocessing
 import socket
 import sys
@@ -28,7 +26,7 @@ MIB = 1024 * 1024
 ROUNDS = 5
 WORKFLOWS = {
     "plain": "",
-    "checked": "input: {type: object, properties: {items: {type: array, items: {type: [integer, string, array, object]}}}}",
+    "checked": "input: {properties: {items: {type: array, items: {type: [integer, string, array, object]}}}}",
     "unique": "input: {type: object, properties: {items: {type: array, uniqueItems: true}}}",
     "known": "",
 }
@@ -243,8 +241,8 @@ async def stalled(count: int, only: str = "") -> None:
                     await asyncio.sleep(0.05)
                 other = await asyncio.wait_for(_send(under_attack.port, _post("plain", b"{}", b"application/json")), 60)
             print(
-                f"{name:34} {open_at_once:5} connections: {before / MIB:4.0f} MiB before, {most / MIB:4.0f} MiB at most, "
-                f"{(most - before) / MIB:4.0f} MiB more; another sender gets {other}",
+                f"{name:34} {open_at_once:5} connections: {before / MIB:4.0f} MiB before, "
+                f"{most / MIB:4.0f} MiB at most, {(most - before) / MIB:4.0f} MiB more; another sender gets {other}",
                 flush=True,
             )
 
