@@ -39,7 +39,7 @@ class FakePrefect:
     async def read_block_document_by_name(self, name: str, slug: str) -> Any:
         if self.token is None:
             raise ObjectNotFound(httpx.HTTPError("404"))
-        sealed = BearerToken.from_values({"token": self.token}, keyring=RING).token.get_secret_value()
+        sealed = BearerToken.from_values({"token": self.token}, document=name, keyring=RING).token.get_secret_value()
         return SimpleNamespace(id="1", name=name, data={"token": sealed})
 
     async def request(self, *arguments: Any, **named: Any) -> Any:
