@@ -17,13 +17,11 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from referencing import Registry, Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from connectors.webhooks import build_scheme
 from flows.expressions import is_template
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Step, Webhook, Workflow
+from flows.language.input_schema import schema_faults
 from flows.language.order import DEDUPE_NAMES, check_answer, check_expressions
 from flows.language.plan import compile_workflow
 from flows.language.yaml_source import DefinitionErrors, Faults, load_workflow
@@ -205,26 +203,8 @@ def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:
     except SchemaError as error:
         faults.add(("input", *error.absolute_path), f"not a JSON Schema: {error.message}")
         return
-    resource = Resource.from_contents(dict(schema), default_specification=DRAFT202012)
-    base = resource.id() or ""
-    root = Registry().with_resource(base, resource).resolver(base)  # fetches nothing: a schema never makes a request
-    for path, reference in _references(schema):
-        try:
-            root.lookup(reference)
-        except (Unresolvable, ValueError):
-            faults.add(("input", *path), f"{reference!r} is not found in this schema")
-
-
-def _references(schema: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield (*path, key), value
-            else:
-                yield from _references(value, (*path, key))
-    elif isinstance(schema, (list, tuple)):
-        for index, value in enumerate(schema):
-            yield from _references(value, (*path, index))
+    for path, message in schema_faults(schema):
+        faults.add(("input", *path), message)
 
 
 def _check_step(faults: Faults, path: Path, step: Step, actions: Actions) -> None:
