@@ -13,7 +13,7 @@ def test_every_file_of_a_running_platform_is_for_its_owner_only(platform: Platfo
     assert platform.ipaas("credentials", "set", "private", "--type", "webhook-secret", stdin=secret).returncode == 0
     assert platform.ipaas("executions").returncode == 0
 
-    written = [path for path in platform.home.rglob("*") if not path.is_symlink()]
+    written = [path for path in platform.home.rglob("*") if path.is_file() and not path.is_symlink()]
 
     names = {path.name for path in written}
     assert {"ipaas.db", "prefect.db", "addresses.json", "api-token", "encryption-keys"} <= names
