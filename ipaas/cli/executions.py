@@ -221,7 +221,6 @@ async def _ended(store: HistoryStore, status: str | None, workflow: str | None, 
 
 
 async def _cancel(settings: Settings, execution_id: str, reason: str) -> Execution:
-    from foundation.clock import SystemClock
     from ipaas import operations
     from ipaas.connection import history, prefect
 
