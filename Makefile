@@ -18,7 +18,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer as python3; set PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "make: installing into $(VENV) with $(PYTHON); this takes a minute, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt --requirement requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.txt --requirement requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -55,9 +55,9 @@ chaos: setup ## the longer crash tests: kills at every moment, for some minutes
 bench: setup ## what the numbers in the docs come from
 	$(BIN)/python -m benchmarks
 
-lock: setup ## pin what pyproject.toml asks for
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+lock: setup ## pin what pyproject.toml asks for, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

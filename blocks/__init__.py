@@ -6,16 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type, seal_document_data
+    from blocks.credential import BLOCK_TYPES, Credential, CredentialField, credential_type
     from blocks.credential_types import (
         ApiKey,
         BasicAuth,
         BearerToken,
-        DiscordCredential,
-        OpenWeatherCredential,
-        SlackCredential,
         WebhookSecret,
     )
+    from blocks.document_data import seal_document_data
     from blocks.documents import (
         StoredCredential,
         delete_credential,
@@ -36,12 +34,9 @@ _MODULES = {
     "BearerToken": "blocks.credential_types",
     "Credential": "blocks.credential",
     "CredentialField": "blocks.credential",
-    "DiscordCredential": "blocks.credential_types",
     "Keyring": "blocks.keyring",
     "MemoryCredentials": "blocks.source",
-    "OpenWeatherCredential": "blocks.credential_types",
     "PrefectCredentials": "blocks.source",
-    "SlackCredential": "blocks.credential_types",
     "StoredCredential": "blocks.documents",
     "WebhookSecret": "blocks.credential_types",
     "add_key": "blocks.keyring",
@@ -52,7 +47,7 @@ _MODULES = {
     "load_credential": "blocks.documents",
     "reseal_all": "blocks.documents",
     "save_credential": "blocks.documents",
-    "seal_document_data": "blocks.credential",
+    "seal_document_data": "blocks.document_data",
     "use_keyring": "blocks.keyring",
 }
 
@@ -63,12 +58,9 @@ __all__ = [
     "BearerToken",
     "Credential",
     "CredentialField",
-    "DiscordCredential",
     "Keyring",
     "MemoryCredentials",
-    "OpenWeatherCredential",
     "PrefectCredentials",
-    "SlackCredential",
     "StoredCredential",
     "WebhookSecret",
     "add_key",
@@ -87,5 +79,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module("blocks.credential_types")  # whoever asks for the known types finds all that ship
+    import_module("blocks.credential_types")  # whoever asks for the known types finds these
     return getattr(import_module(_MODULES[name]), name)

@@ -8,18 +8,19 @@ clear; a type that declares one is refused when it is defined.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
+from uuid import UUID, uuid4
 
 from prefect.blocks.core import Block
+from prefect.client.schemas.objects import BlockDocument
 from pydantic import ConfigDict, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticUndefined
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from blocks.keyring import Keyring, default_keyring
+from blocks.sealed_text import Place, is_placeholder, is_sealed, parse
 from foundation.errors import CredentialError
 from foundation.masking import Masker, process_masker
 
@@ -28,7 +29,6 @@ BLOCK_TYPES: Final[dict[str, type[Credential]]] = {}
 
 _sealing: ContextVar[Keyring | None] = ContextVar("sealing", default=None)
 """The ring of the validation that runs: Prefect's own `__init__` drops pydantic's validation context."""
-_PLACEHOLDER = re.compile(r"\*{4,}")
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,34 @@ class CredentialField:
     """None for a required field, and "" for an optional secret."""
 
 
+class _Holder:
+    """Stands for a credential in the masker, which must not keep it alive."""
+
+
 class Credential(Block):
-    """A named set of secrets. Subclasses set `_block_type_slug`, `_block_type_name` and `_description`."""
+    """A named set of secrets. Subclasses set `_block_type_slug`, `_block_type_name` and `_description`.
+
+    Once it is saved, its secrets open only in the document of that name, and only while the fields that `_binds` names
+    have the values that they were sealed with.
+    """
 
     model_config = ConfigDict(extra="ignore", validate_assignment=True, hide_input_in_errors=True)
 
     _keyring: Keyring | None = PrivateAttr(default=None)
     _masker: Masker | None = PrivateAttr(default=None)
+    _holder: _Holder = PrivateAttr(default_factory=lambda: _Holder())
+    _document: str | None = PrivateAttr(default=None)
+    """The name that every seal must be bound to; None: Prefect's name, or none yet."""
+    _bound: dict[str, str | None] = PrivateAttr(default_factory=dict)
+    """The values, as they are stored, that the seals are bound to."""
     _secret_fields: ClassVar[frozenset[str]] = frozenset()
+    _binds: ClassVar[tuple[str, ...]] = ()
+    """The fields that say where the secrets are sent, such as a header or an address. They are texts, and who changes
+    one types the secrets again: else a changed address would get the secrets of the old one."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self._bound = self.bound_values(values)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -63,6 +83,9 @@ class Credential(Block):
         for name, form in declared.items():
             if name not in cls._secret_fields and "Secret" in str(form):
                 raise TypeError(f"{cls.__name__}.{name}: declare it as SecretStr or list[SecretStr], not {form}")
+        for name in cls._binds:
+            if declared.get(name) is not str:
+                raise TypeError(f"{cls.__name__}._binds: {name} is no field of type str")
         BLOCK_TYPES[cls.get_block_type_slug()] = cls  # Prefect warns of a slug that is taken
 
     @field_validator("*", mode="after")
@@ -72,7 +95,8 @@ class Credential(Block):
         if name not in cls._secret_fields:
             return value
         if isinstance(value, list):
-            return [cls._sealed(name, item.get_secret_value()) for item in value]
+            texts = (item.get_secret_value() for item in value)
+            return [cls._sealed(name, text) for text in texts if text]  # "" would let in who sends none
         if not value.get_secret_value():
             if cls.model_fields[name].is_required():
                 raise ValueError("must not be empty")
@@ -81,16 +105,24 @@ class Credential(Block):
 
     @classmethod
     def _sealed(cls, name: str, text: str) -> SecretStr:
-        slug = cls.get_block_type_slug()
-        if Keyring.is_sealed(text):
+        place = Place(cls.get_block_type_slug(), name)
+        if is_sealed(text):
             try:
-                Keyring.check_sealed(text, block_type=slug, field=name)
+                parse(text, place)
             except CredentialError as error:
                 raise ValueError(str(error)) from None
             return SecretStr(text)
         if is_placeholder(text):
             raise ValueError("is a masked placeholder, not the secret itself: set it again")
-        return SecretStr((_sealing.get() or default_keyring()).seal(text, block_type=slug, field=name))
+        return SecretStr((_sealing.get() or default_keyring()).seal(text, place))
+
+    @classmethod
+    def bound_values(cls, data: Mapping[str, Any]) -> dict[str, str | None]:
+        """What the seals of a document with this data are bound to: see `Place.bound`."""
+        return {
+            name: value if (value := data.get(name)) != cls.model_fields[name].get_default() else None
+            for name in cls._binds
+        }
 
     @classmethod
     def secret_fields(cls) -> list[str]:
@@ -120,10 +152,19 @@ class Credential(Block):
 
     @classmethod
     def from_values(
-        cls, values: Mapping[str, Any], *, keyring: Keyring | None = None, masker: Masker | None = None
+        cls,
+        values: Mapping[str, Any],
+        *,
+        document: str | None = None,
+        keyring: Keyring | None = None,
+        masker: Masker | None = None,
     ) -> Self:
-        """A credential of these values, plain or sealed, that opens with `keyring` and registers what it opens with
-        `masker`; None: this process's own.
+        """A credential of these values, plain or sealed.
+
+        Args:
+            document: whose values they are; only secrets that are sealed for it open. None: it is not saved.
+            keyring: opens them; None: this process's own.
+            masker: learns what is opened; None: this process's own.
 
         Raises:
             CredentialError: a field is missing, unknown or wrong; the message names the fields, never their values.
@@ -138,14 +179,18 @@ class Credential(Block):
             credential = cls.model_validate(dict(values))
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False, include_context=False)
-            said = [
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults
-            ]
+            said = [f"{'.'.join(map(str, fault['loc']))}: {cls._said(fault)}" for fault in faults]
             raise CredentialError(f"a credential of type {slug} is not valid: {'; '.join(said)}") from None
         finally:
             _sealing.reset(token)
-        credential._keyring, credential._masker = keyring, masker
+        credential._document, credential._keyring, credential._masker = document, keyring, masker
         return credential
+
+    @classmethod
+    def _said(cls, fault: ErrorDetails) -> str:
+        if fault["type"] == "missing" and fault["loc"][0] in cls._secret_fields:
+            return "is missing; secrets are given again with every change"
+        return fault["msg"].removeprefix("Value error, ")
 
     def open_all(self) -> None:
         """Opens every secret, so that one that can't be opened is known now and all are masked from now on.
@@ -161,6 +206,11 @@ class Credential(Block):
             else:
                 self.reveal(name)
 
+    def forget(self) -> None:
+        """Ends the masking of what was opened, for a credential that was replaced: what another one shares with it
+        stays masked. Until its secrets are out of use everywhere, don't."""
+        (self._masker or process_masker).release(self._holder)
+
     def reveal(self, field: str) -> str:
         """The field's secret in the clear, masked in this process from now on; "" for an optional one that is not set.
 
@@ -175,50 +225,60 @@ class Credential(Block):
         Raises:
             CredentialError: one of them can't be opened.
         """
-        return [self.reveal(field), *(self._open("previous", item) for item in getattr(self, "previous", []))]
+        secrets = [self.reveal(field), *(self._open("previous", item) for item in getattr(self, "previous", []))]
+        return [secret for secret in secrets if secret]
 
     def _open(self, field: str, value: SecretStr) -> str:
         sealed = value.get_secret_value()
         if not sealed:
             return ""
-        keyring = self._keyring or default_keyring()
-        secret = keyring.open(sealed, block_type=self.get_block_type_slug(), field=field)
-        (self._masker or process_masker).add(secret)
+        secret = (self._keyring or default_keyring()).open(sealed, *self._places(field))
+        self._hide(secret)
         return secret
 
+    def _hide(self, text: str) -> None:
+        """Masks `text`, which shows a secret, until this credential is forgotten."""
+        (self._masker or process_masker).add(text, holder=self._holder)
 
-def seal_document_data(slug: str, data: Mapping[str, Any], keyring: Keyring) -> dict[str, Any]:
-    """A block document's raw `data`, as Prefect's API takes it, with the secrets of a credential type sealed.
+    def _places(self, field: str) -> list[Place]:
+        slug = self.get_block_type_slug()
+        bound = Place(slug, field, self._document or self._block_document_name or "", self._bound)
+        # What Python code made, or Prefect loaded and found unsealed, was sealed before it had a name.
+        return [bound] if self._document else [bound, Place(slug, field)]
 
-    What is sealed already stays as it is, and so does a placeholder (`********`), which Prefect's server takes for
-    "unchanged"; in a list, where it would not, a placeholder is left out. Data of any other block type stays as it is.
-    """
-    kind = BLOCK_TYPES.get(slug)
-    if kind is None:
-        return dict(data)
+    def _to_block_document(
+        self,
+        name: str | None = None,
+        block_schema_id: UUID | None = None,
+        block_type_id: UUID | None = None,
+        is_anonymous: bool | None = None,
+        include_secrets: bool = False,
+    ) -> BlockDocument:
+        """What Prefect stores, each secret bound to the document.
 
-    def sealed(name: str, value: Any) -> str:
-        text = value if isinstance(value, str) else json.dumps(value)
-        if not text or Keyring.is_sealed(text):
-            return text
-        return keyring.seal(text, block_type=slug, field=name)
+        Raises:
+            CredentialError: a secret was sealed for another document, or for other values of the fields it is bound to.
+        """
+        document = super()._to_block_document(name, block_schema_id, block_type_id, is_anonymous, include_secrets)
+        if include_secrets:
+            document.name = document.name or f"anonymous-{uuid4()}"  # as Prefect names one
+            self._bind(document)
+        return document
 
-    result = dict(data)
-    for name in kind.secret_fields():
-        value = result.get(name)
-        if value is None or is_placeholder(value):
-            continue
-        if kind.model_fields[name].annotation == list[SecretStr]:
-            items = value if isinstance(value, list) else [value]
-            result[name] = [sealed(name, item) for item in items if item and not is_placeholder(item)]
-        else:
-            result[name] = sealed(name, value)
-    return result
+    def _bind(self, document: BlockDocument) -> None:
+        slug, ring = self.get_block_type_slug(), self._keyring or default_keyring()
+        bound = self.bound_values(document.data)
 
+        def moved(field: str, sealed: str) -> str:
+            place = Place(slug, field, document.name or "", bound)
+            return ring.seal(ring.open(sealed, place, Place(slug, field)), place) if sealed else sealed
 
-def is_placeholder(value: Any) -> bool:
-    """Whether this is what Prefect or pydantic show instead of a secret."""
-    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+        for field in self.secret_fields():
+            value = getattr(self, field)
+            if isinstance(value, list):
+                document.data[field] = [moved(field, item.get_secret_value()) for item in value]
+            else:
+                document.data[field] = moved(field, value.get_secret_value())
 
 
 def credential_type(slug: str) -> type[Credential]:

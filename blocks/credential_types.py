@@ -1,11 +1,10 @@
-"""The credential types that ship with the platform."""
+"""The credential types that belong to no connector."""
 
 from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
 from blocks.credential import Credential
-from foundation.masking import process_masker
 
 _PREVIOUS = "Secrets that are still accepted while senders change over."
 
@@ -33,7 +32,7 @@ class BasicAuth(Credential):
     def reveal(self, field: str) -> str:
         secret = super().reveal(field)
         if field == "password":  # the header has both in one base64 text, where the password alone is not recognizable
-            (self._masker or process_masker).add(f"{self.username}:{secret}")
+            self._hide(f"{self.username}:{secret}")
         return secret
 
 
@@ -50,35 +49,10 @@ class ApiKey(Credential):
     _block_type_slug = "api-key"
     _block_type_name = "API Key"
     _description = "A key sent in a header of its own."
+    _binds = ("header",)
 
     key: SecretStr = Field(description="The key.")
-    header: str = Field(default="X-API-Key", description="The header that carries the key.")
-    previous: list[SecretStr] = Field(default=[], description=_PREVIOUS)
-
-
-class SlackCredential(Credential):
-    _block_type_slug = "slack"
-    _block_type_name = "Slack"
-    _description = "A Slack app's bot token: https://api.slack.com/concepts/token-types"
-
-    token: SecretStr = Field(description="The bot token, which begins with xoxb-.")
-
-
-class DiscordCredential(Credential):
-    _block_type_slug = "discord"
-    _block_type_name = "Discord"
-    _description = "A Discord channel's webhook: https://discord.com/developers/docs/resources/webhook"
-
-    webhook_url: SecretStr = Field(
-        title="Webhook URL",
-        description="The webhook's whole URL: whoever has it can post to the channel.",
-        examples=["https://discord.com/api/webhooks/1234567890/the-webhooks-token"],
+    header: str = Field(
+        default="X-API-Key", description="The header that carries the key. Who changes it types the key again."
     )
-
-
-class OpenWeatherCredential(Credential):
-    _block_type_slug = "openweather"
-    _block_type_name = "OpenWeather"
-    _description = "An OpenWeather API key: https://openweathermap.org/appid"
-
-    api_key: SecretStr = Field(title="API key", description="The API key.")
+    previous: list[SecretStr] = Field(default=[], description=_PREVIOUS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,9 @@ from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 
-from blocks.credential import BLOCK_TYPES, Credential, seal_document_data
-from blocks.keyring import Keyring, default_keyring, key_id_of
+from blocks.credential import BLOCK_TYPES, Credential
+from blocks.document_data import key_ids, reseal_document_data, seal_document_data, shown_fields, unsealed_fields
+from blocks.keyring import Keyring, default_keyring
 from foundation.errors import CredentialError
 from foundation.masking import Masker, process_masker
 
@@ -87,13 +88,13 @@ async def load_credential(
             document = await client.read_block_document_by_name(name, slug)
         except ObjectNotFound:
             raise await _missing(client, name, slug) from None
-        data = seal_document_data(slug, document.data, keyring)
-        if unsealed := _unsealed(slug, document.data):
+        data = seal_document_data(slug, document.data, keyring, document=name)
+        if unsealed := unsealed_fields(slug, document.data):
             await _replace(client, document, data)
             _log.warning("credential %r (%s) held %s unsealed in Prefect: sealed it", name, slug, ", ".join(unsealed))
     values = {field: value for field, value in data.items() if field in kind.model_fields}
     try:
-        credential = kind.from_values(values, keyring=keyring, masker=masker)
+        credential = kind.from_values(values, document=name, keyring=keyring, masker=masker)
         credential.open_all()
     except CredentialError as error:
         raise CredentialError(f"credential {name!r}: {error}") from None
@@ -132,9 +133,9 @@ async def list_credentials(*, connect: Connect = prefect_client) -> list[StoredC
                 type=slug,
                 created=document.created,
                 updated=document.updated,
-                key_ids=tuple(sorted({key for _, text in _secrets(slug, document.data) if (key := key_id_of(text))})),
-                unsealed=_unsealed(slug, document.data),
-                fields=_shown(slug, document.data),
+                key_ids=key_ids(slug, document.data),
+                unsealed=unsealed_fields(slug, document.data),
+                fields=shown_fields(slug, document.data),
             )
             for document, slug in await _documents(client)
         ]
@@ -162,7 +163,8 @@ async def delete_credential(
 
 
 async def reseal_all(keyring: Keyring | None = None, *, connect: Connect = prefect_client) -> int:
-    """Seals every secret that is not under the newest key with it; afterwards no older key is needed.
+    """Seals every secret that is not under the newest key, or in an older form, anew; afterwards no older key is
+    needed.
 
     Returns:
         How many credentials changed.
@@ -175,7 +177,7 @@ async def reseal_all(keyring: Keyring | None = None, *, connect: Connect = prefe
     async with _asking(connect) as client:
         for document, slug in await _documents(client):
             try:
-                data = _resealed(slug, document.data, ring)
+                data = reseal_document_data(slug, document.data, ring, document=document.name or "")
             except CredentialError as error:
                 failed.append(f"credential {document.name!r}: {error}")
                 continue
@@ -206,7 +208,7 @@ async def _asking(connect: Connect) -> AsyncIterator[PrefectClient]:
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         raise CredentialError(
-            f"Prefect answered {status} to {error.request.method} {error.request.url.path}",
+            f"Prefect answered {status} to {error.request.method} {error.request.url.path}{_reason(error.response)}",
             retriable=status >= 500 or status in (408, 429),
         ) from None
     except (httpx.TransportError, TimeoutError) as error:
@@ -215,6 +217,13 @@ async def _asking(connect: Connect) -> AsyncIterator[PrefectClient]:
             "check PREFECT_API_URL and that its server runs",
             retriable=True,
         ) from error
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        return f": {response.json()['detail']}"
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 async def _documents(
@@ -255,40 +264,3 @@ async def _replace(client: PrefectClient, document: BlockDocument, data: dict[st
     """Sends only what changed: a value that someone sets meanwhile in another field stays."""
     changed = {field: value for field, value in data.items() if value != document.data.get(field)}
     await client.update_block_document(document.id, BlockDocumentUpdate(data=changed, merge_existing_data=True))
-
-
-def _secrets(slug: str, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for field in BLOCK_TYPES[slug].secret_fields():
-        value = data.get(field)
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and text:
-                yield field, text
-
-
-def _unsealed(slug: str, data: Mapping[str, Any]) -> tuple[str, ...]:
-    sealable = seal_document_data(slug, data, Keyring.generate())
-    return tuple(field for field in BLOCK_TYPES[slug].secret_fields() if sealable.get(field) != data.get(field))
-
-
-def _shown(slug: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    kind = BLOCK_TYPES[slug]
-    secret = set(kind.secret_fields())
-    values = {field: data.get(field) for field in kind.model_fields}
-    return {
-        field: (len(value) if isinstance(value, list) else bool(value)) if field in secret else value
-        for field, value in values.items()
-    }
-
-
-def _resealed(slug: str, data: Mapping[str, Any], keyring: Keyring) -> dict[str, Any]:
-    def resealed(field: str, text: str) -> str:
-        return keyring.reseal(text, block_type=slug, field=field) if Keyring.is_sealed(text) else text
-
-    result = seal_document_data(slug, data, keyring)
-    for field in BLOCK_TYPES[slug].secret_fields():
-        value = result.get(field)
-        if isinstance(value, list):
-            result[field] = [resealed(field, item) for item in value]
-        elif isinstance(value, str):
-            result[field] = resealed(field, value)
-    return result

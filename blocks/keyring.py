@@ -1,34 +1,27 @@
 """The keys that seal every secret, and where they are kept.
 
-A sealed value is ASCII text, `ipaas:v1:<key id>:<base64url(nonce + ciphertext)>`: AES-256-GCM (NIST SP 800-38D) with a
-random 96-bit nonce, and the block type and field as associated data, so a sealed value copied into another field does
-not open. The key id is a hash of the key: it says which key opens the value, and nothing about the key.
+A value is sealed with AES-256-GCM (NIST SP 800-38D): a random 96-bit nonce, and its `Place` as associated data, so that
+a sealed value that is copied to another place does not open. The key id is a hash of the key: it says which key opens
+the value, and nothing about the key.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from blocks.key_file import KEY_BYTES, decode_key, keys_in, locked, read_private, write_private
+from blocks.sealed_text import NONCE_BYTES, Place, Sealed, is_bound, is_sealed, key_id_of, parse
 from foundation.errors import ConfigurationError, CredentialError
 from foundation.settings import Settings
 
-NONCE_BYTES: Final = 12
-TAG_BYTES: Final = 16
-PREFIX: Final = "ipaas:v1:"
-
 _FILE_NOTE = "# Encryption keys, newest first. Without them no credential opens: back them up.\n"
-_SEALED = re.compile(r"ipaas:v1:(?P<key_id>[0-9a-f]{8}):(?P<payload>[A-Za-z0-9_-]+)", re.ASCII)
 
 
 class Keyring:
@@ -58,61 +51,57 @@ class Keyring:
         """Newest first."""
         return list(self._ciphers)
 
-    def seal(self, plaintext: str, *, block_type: str, field: str) -> str:
-        """The sealed form of `plaintext`, which opens only as this field of this block type."""
+    def seal(self, plaintext: str, place: Place) -> str:
+        """The sealed form of `plaintext`, which opens only in this place."""
         self._follow()
         newest, cipher = next(iter(self._ciphers.items()))
         nonce = secrets.token_bytes(NONCE_BYTES)
-        ciphertext = cipher.encrypt(nonce, plaintext.encode(), _associated(block_type, field))
-        payload = base64.urlsafe_b64encode(nonce + ciphertext).rstrip(b"=").decode()
-        return f"{PREFIX}{newest}:{payload}"
+        return Sealed("2", newest, nonce, cipher.encrypt(nonce, plaintext.encode(), place.associated_data("2"))).text()
 
-    def open(self, sealed: str, *, block_type: str, field: str) -> str:
-        """The plaintext of `sealed`.
+    def open(self, sealed: str, *places: Place) -> str:
+        """The plaintext of `sealed`, which belongs in one of these places.
 
         Raises:
-            CredentialError: it is malformed, was changed or moved from another field, or its key is not in the ring.
+            CredentialError: it is malformed, was changed or moved from another place, or its key is not in the ring.
         """
-        key_id, payload = _parse(sealed, block_type=block_type, field=field)
-        if key_id not in self._ciphers:
-            self._follow()
-        cipher = self._ciphers.get(key_id)
+        place = places[0]
+        version, key_id, nonce, ciphertext = parse(sealed, place)
+        cipher = self._cipher(key_id)
         if cipher is None:
             raise CredentialError(
-                f"{block_type}.{field} was sealed with key {key_id}, which is not among the {len(self._ciphers)} known "
+                f"{place} was sealed with key {key_id}, which is not among the {len(self._ciphers)} known "
                 "here: add the key to IPAAS_ENCRYPTION_KEYS or the key file in IPAAS_HOME, or set the credential again"
             )
-        try:
-            plaintext = cipher.decrypt(payload[:NONCE_BYTES], payload[NONCE_BYTES:], _associated(block_type, field))
-        except InvalidTag:
-            raise CredentialError(
-                f"{block_type}.{field} can't be opened: its sealed text was changed, or belongs to another field; "
-                "set the credential again"
-            ) from None
-        return plaintext.decode()
+        for one in places:
+            try:
+                return cipher.decrypt(nonce, ciphertext, one.associated_data(version)).decode()
+            except InvalidTag:
+                continue
+        raise CredentialError(
+            f"{place} can't be opened: its sealed text was changed, or belongs to another credential or field"
+            f"{''.join(f', or {name} was changed' for name in place.bound)}; set the credential again"
+        )
 
-    def reseal(self, sealed: str, *, block_type: str, field: str) -> str:
-        """`sealed` under the newest key; the same text when it is already.
+    def knows_key_of(self, sealed: str) -> bool:
+        """Whether the key that sealed `sealed` is in the ring."""
+        key_id = key_id_of(sealed)
+        return key_id is not None and self._cipher(key_id) is not None
+
+    def reseal(self, sealed: str, place: Place) -> str:
+        """`sealed` under the newest key and in the newest form; the same text when it is already.
 
         Raises:
             CredentialError: as `open`.
         """
         self._follow()
-        if key_id_of(sealed) == self.key_ids[0]:
+        if is_bound(sealed) and key_id_of(sealed) == self.key_ids[0]:
             return sealed
-        return self.seal(self.open(sealed, block_type=block_type, field=field), block_type=block_type, field=field)
+        return self.seal(self.open(sealed, place), place)
 
     @staticmethod
     def is_sealed(text: str) -> bool:
-        """Whether `text` claims to be sealed. It may still be malformed: see `check_sealed`."""
-        return text.startswith(PREFIX)
-
-    @staticmethod
-    def check_sealed(text: str, *, block_type: str, field: str) -> None:
-        """Raises:
-        CredentialError: `text` is not well-formed sealed text. Needs no key.
-        """
-        _parse(text, block_type=block_type, field=field)
+        """Whether `text` claims to be sealed."""
+        return is_sealed(text)
 
     @staticmethod
     def new_key() -> str:
@@ -150,6 +139,11 @@ class Keyring:
         ring._path = path
         return ring
 
+    def _cipher(self, key_id: str) -> AESGCM | None:
+        if key_id not in self._ciphers:
+            self._follow()
+        return self._ciphers.get(key_id)
+
     def _follow(self) -> None:
         """Reads the key file again when it changed, so that keys rotate under running processes."""
         if self._path is None:
@@ -184,12 +178,6 @@ def add_key(settings: Settings) -> str:
     return _key_id(base64.b64decode(key))
 
 
-def key_id_of(sealed: str) -> str | None:
-    """The id of the key that sealed `sealed`; None when it is not sealed text."""
-    match = _SEALED.fullmatch(sealed)
-    return match["key_id"] if match else None
-
-
 _default: Keyring | None = None
 
 
@@ -213,21 +201,3 @@ def default_keyring() -> Keyring:
 
 def _key_id(key: bytes) -> str:
     return hashlib.sha256(b"ipaas key id\0" + key).hexdigest()[:8]
-
-
-def _associated(block_type: str, field: str) -> bytes:
-    return f"{block_type}\0{field}".encode()
-
-
-def _parse(sealed: str, *, block_type: str, field: str) -> tuple[str, bytes]:
-    match = _SEALED.fullmatch(sealed)
-    payload = b""
-    if match:
-        text = match["payload"]
-        try:
-            payload = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except binascii.Error:
-            payload = b""
-    if not match or len(payload) < NONCE_BYTES + TAG_BYTES:
-        raise CredentialError(f"{block_type}.{field} holds malformed sealed text; set the credential again")
-    return match["key_id"], payload

@@ -2,14 +2,76 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
 
-from blocks.credential_types import DiscordCredential
-from connectors.kit.action import action, opened
-from connectors.kit.call import current_call
-from connectors.kit.http_client import request
-from foundation.errors import ActionError, CredentialError, RemoteError
+from pydantic import Field, SecretStr
+
+from blocks.credential import Credential
+from connectors.kit.action import action
+from connectors.kit.api import Api, given
+from connectors.kit.auth import in_the_address
+from connectors.kit.refusals import Errors, Fault
+from connectors.webhooks.scheme import Handshake, Scheme
+from foundation.errors import ActionError, CredentialError
+
+
+class DiscordCredential(Credential):
+    _block_type_slug = "discord"
+    _block_type_name = "Discord"
+    _description = "A Discord channel's webhook: https://discord.com/developers/docs/resources/webhook"
+
+    webhook_url: SecretStr = Field(
+        title="Webhook URL",
+        description="The webhook's whole URL: whoever has it can post to the channel.",
+        examples=["https://discord.com/api/webhooks/1234567890/the-webhooks-token"],
+    )
+
+    def reveal(self, field: str) -> str:
+        secret = super().reveal(field)
+        if field == "webhook_url":  # the token at its end alone is as good as the whole URL
+            self._hide(secret.strip().partition("?")[0].rstrip("/").rpartition("/")[2])
+        return secret
+
+
+# https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint
+WEBHOOK = Scheme(
+    name="discord",
+    style="ed25519",
+    signature="header:X-Signature-Ed25519",
+    signed=("{timestamp}{raw}",),
+    key="hex",
+    timestamp="header:X-Signature-Timestamp",
+    tolerance=300,
+    delivery=("body:id",),
+    handshake=Handshake(when={"body:type": 1}, answer={"type": 1}),
+)
+
+
+def _webhook(credential: DiscordCredential) -> str:
+    """The webhook's URL is where the API is, and the secret."""
+    url = credential.reveal("webhook_url").strip()
+    if not re.match(r"https?://[^/?#]+/[^?#]*webhooks/", url):
+        raise CredentialError("webhook_url must be like https://discord.com/api/webhooks/ID/TOKEN")
+    return url
+
+
+API = Api(
+    "discord",
+    base_url=_webhook,
+    auth={DiscordCredential: in_the_address},
+    # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
+    errors=Errors(
+        word="code",
+        table={
+            "10003": Fault("the webhook's channel is gone: make a webhook in another one"),
+            "10015": Fault("the webhook is deleted: make a new one and set the credential again"),
+            "50006": Fault("give a content or embeds"),
+            "50027": Fault("set the credential again with the webhook's URL"),
+            "50035": Fault("a part of the message is too long or not in Discord's form"),
+        },
+    ),
+)
 
 
 class PostedMessage(TypedDict):
@@ -32,47 +94,17 @@ async def post_message(
 
     Returns:
         The message's id, its channel's id, its content and when it was posted (ISO 8601).
-
-    Raises:
-        RemoteError: Discord refused.
-        CredentialError: the credential's URL is no webhook's.
     """
     if content is None and not embeds:
         raise ActionError("discord.post_message: give a content, embeds or both")
-    given = {"content": content, "embeds": embeds}
-    answer = await request(
-        "POST",
-        await _webhook_url(credential),
-        query={"wait": "true"},
-        json={name: value for name, value in given.items() if value is not None},
-        credential=credential,
-    )
-    body = answer.json_object()
-    try:
-        return {
-            "id": body["id"],
-            "channel_id": body["channel_id"],
-            "content": body.get("content", ""),
-            "timestamp": body.get("timestamp"),
-        }
-    except KeyError as error:
-        raise RemoteError(f"Discord answered without {error}", status=answer.status) from None
+    message = given(content=content, embeds=embeds)
+    answer = await API.post(query={"wait": "true"}, json=message, credential=credential)
+    with answer.reading() as body:
+        sent, at = body.get("content", ""), body.get("timestamp")
+        return {"id": body["id"], "channel_id": body["channel_id"], "content": sent, "timestamp": at}
 
 
 async def check_credential(name: str) -> str:
     """Which webhook it is: https://discord.com/developers/docs/resources/webhook#get-webhook-with-token"""
-    answer = await request("GET", await _webhook_url(name), credential=name)
-    body = answer.json_object()
+    body = (await API.get(credential=name)).json_object()
     return f"Discord knows the webhook: {body.get('name')} of channel {body.get('channel_id')}"
-
-
-async def _webhook_url(name: str) -> str:
-    url = urlsplit((await opened(name, DiscordCredential)).reveal("webhook_url").strip())
-    if url.scheme not in {"http", "https"} or not url.hostname or "/webhooks/" not in url.path:
-        raise CredentialError(
-            f"credential {name!r}: webhook_url must be like https://discord.com/api/webhooks/ID/TOKEN"
-        )
-    services = current_call.get().services
-    services.masker.add(url.path.rstrip("/").rpartition("/")[2])  # the token alone is as good as the whole URL
-    base = services.base_url("discord", f"{url.scheme}://{url.netloc}")
-    return f"{base}{url.path}?{url.query}" if url.query else f"{base}{url.path}"

@@ -6,14 +6,22 @@ import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
-from connectors.kit.action import action, opened
+from connectors.kit.action import Url, action
 from connectors.kit.answer import Answer
-from connectors.kit.call import current_call
-from connectors.kit.http_client import request as send
+from connectors.kit.api import Api
+from connectors.kit.auth import Proof, basic, bearer
 from foundation.duration import Seconds
 from foundation.errors import ActionError
 
-KINDS = (BearerToken, BasicAuth, ApiKey)
+API = Api(
+    "http",
+    auth={
+        BearerToken: bearer("token"),
+        BasicAuth: basic("username", "password"),
+        ApiKey: lambda credential: Proof(headers={credential.header: credential.reveal("key")}),
+    },
+    idempotency_header="Idempotency-Key",
+)
 
 
 class HttpResponse(TypedDict):
@@ -24,10 +32,10 @@ class HttpResponse(TypedDict):
     body: Any
 
 
-@action("http.request", credential=KINDS)
+@action("http.request", credential=tuple(API.auth))
 async def request(
     *,
-    url: str,
+    url: Url,
     method: str = "GET",
     headers: dict[str, str] | None = None,
     query: dict[str, Any] | None = None,
@@ -41,9 +49,10 @@ async def request(
     """Sends an HTTP request: https://www.rfc-editor.org/rfc/rfc9110
 
     POST and PATCH carry an `Idempotency-Key` that is the same over retries and restarts. Redirects are followed.
+    An address from data, or from a redirect, must be public.
 
     Args:
-        url: an http or https address, anywhere.
+        url: an http or https address; written literally, anywhere.
         method: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.
         headers: the request's headers.
         query: added to the URL's query; a list repeats its key.
@@ -56,21 +65,13 @@ async def request(
 
     Returns:
         Status, headers (their names in lower case) and body.
-
-    Raises:
-        RemoteError: the status is 400 or more and not expected.
     """
     if sum(given is not None for given in (json, form, body)) > 1:
         raise ActionError("http.request: give one of json, form and body")
-    call = current_call.get()
-    method, headers = method.upper(), dict(headers or {})
-    if method in {"POST", "PATCH"} and "idempotency-key" not in {name.lower() for name in headers}:
-        headers["Idempotency-Key"] = call.idempotency_key
-    answer = await send(
+    answer = await API.request(
         method,
         url,
         headers=headers,
-        auth=await _authentication(credential) if credential else None,
         query=query,
         json=json,
         form=form,
@@ -80,16 +81,6 @@ async def request(
         credential=credential,
     )
     return {"status": answer.status, "headers": dict(answer.headers), "body": _body(answer)}
-
-
-async def _authentication(name: str) -> dict[str, str]:
-    credential = await opened(name, *KINDS)
-    if isinstance(credential, ApiKey):
-        return {credential.header: credential.reveal("key")}
-    if isinstance(credential, BasicAuth):
-        pair = f"{credential.username}:{credential.reveal('password')}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {"Authorization": f"Bearer {credential.reveal('token')}"}
 
 
 def _body(answer: Answer) -> Any:

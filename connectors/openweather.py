@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from blocks.credential_types import OpenWeatherCredential
-from connectors.kit.action import action, opened
-from connectors.kit.call import current_call
-from connectors.kit.http_client import request
-from foundation.errors import RemoteError
+from pydantic import Field, SecretStr
 
-API = "https://api.openweathermap.org"
+from blocks.credential import Credential
+from connectors.kit.action import action
+from connectors.kit.api import Api
+from connectors.kit.auth import query
+from connectors.kit.refusals import Errors, Fault
+
+
+class OpenWeatherCredential(Credential):
+    _block_type_slug = "openweather"
+    _block_type_name = "OpenWeather"
+    _description = "An OpenWeather API key: https://openweathermap.org/appid"
+
+    api_key: SecretStr = Field(title="API key", description="The API key.")
+
+
+API = Api(
+    "openweather",
+    base_url="https://api.openweathermap.org",
+    auth={OpenWeatherCredential: query("appid", "api_key")},
+    # https://openweathermap.org/faq#error401
+    errors=Errors(
+        {
+            401: Fault("check the API key; a new one works only some hours after it was made"),
+            404: Fault("check the city's name, or add its country as in London,GB"),
+            429: Fault("the plan's calls are used up"),
+        }
+    ),
+)
 
 Units = Literal["standard", "metric", "imperial"]
 
@@ -39,20 +62,9 @@ async def current_weather(*, city: str, units: Units = "metric", credential: str
 
     Returns:
         The weather, in the units asked for.
-
-    Raises:
-        RemoteError: OpenWeather refused, or doesn't know the city (404).
     """
-    key = (await opened(credential, OpenWeatherCredential)).reveal("api_key")
-    base = current_call.get().services.base_url("openweather", API)
-    answer = await request(
-        "GET",
-        f"{base}/data/2.5/weather",
-        query={"q": city, "units": units, "appid": key},
-        credential=credential,
-    )
-    body: dict[str, Any] = answer.json_object()
-    try:
+    answer = await API.get("/data/2.5/weather", query={"q": city, "units": units}, credential=credential)
+    with answer.reading() as body:
         return {
             "city": body["name"],
             "country": body.get("sys", {}).get("country"),
@@ -63,9 +75,6 @@ async def current_weather(*, city: str, units: Units = "metric", credential: str
             "wind_speed": body["wind"]["speed"],
             "units": units,
         }
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        message = f"OpenWeather answered in an unknown form: {type(error).__name__} {error}"
-        raise RemoteError(message, status=answer.status) from None
 
 
 async def check_credential(name: str) -> str:

@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ import typer.main
 from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
-from blocks import BLOCK_TYPES
+from blocks import BLOCK_TYPES, Credential
 from connectors.kit.action import Action
-from connectors.kit.registry import BUILT_IN, registry
+from connectors.kit.registry import BUILT_IN, connectors, load_connectors
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
 from foundation.errors import IpaasError
@@ -46,16 +47,38 @@ def credentials() -> str:
     """Every credential type and its fields."""
     rows = [
         (f"`{slug}`", f"`{name}`", field.description or "")
-        for slug, kind in sorted(BLOCK_TYPES.items())
+        for slug, kind in _credential_types()
         for name, field in kind.model_fields.items()
     ]
     return table(("type", "field", "meaning"), rows)
 
 
+def _credential_types() -> list[tuple[str, type[Credential]]]:
+    """Those that ship, by slug."""
+    load_connectors()
+    ours = tuple(f"connectors.{name}" for name in BUILT_IN)
+    return [
+        (slug, kind)
+        for slug, kind in sorted(BLOCK_TYPES.items())
+        if kind.__module__ in (*ours, "blocks.credential_types")
+    ]
+
+
 def actions() -> str:
     """Every action that ships, as `ipaas connectors show` has it."""
-    names = [name for name in registry() if name.partition(".")[0] in BUILT_IN]
-    return "\n\n".join(_action(registry()[name]) for name in names) + "\n"
+    parts = []
+    for name, ours in connectors().items():
+        if name in BUILT_IN:
+            parts += [*(_action(action) for action in ours), *_errors_of(name)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _errors_of(connector: str) -> list[str]:
+    """What the vendor's errors mean, where someone can do something about them."""
+    api = getattr(import_module(f"connectors.{connector}"), "API", None)
+    table_of = api.errors.table.items() if api else ()
+    rows = [(f"`{said}`", fault.advice) for said, fault in table_of if fault.advice]
+    return [f"What `{connector}` may answer, and what to do:", table(("error", "do"), rows).rstrip()] if rows else []
 
 
 def _action(action: Action[Any, Any]) -> str:

@@ -8,6 +8,7 @@ IpaasError
 ├── ActionError               a step's action failed
 │   ├── RemoteError           the other system answered with an error (has the HTTP status)
 │   ├── ConnectionFailed      the other system could not be reached, or the connection broke
+│   ├── EgressRefused         the address comes from data and is not public; nothing was sent
 │   ├── StepTimeout           the step took longer than its timeout
 │   └── CircuitOpen           the other system failed too often in a row; nothing was sent
 ├── VerificationFailed        an inbound delivery is unsigned, forged, stale or malformed
@@ -98,6 +99,22 @@ class RemoteError(ActionError):
 
 class ConnectionFailed(ActionError):
     code = "connection"
+
+
+class EgressRefused(ActionError):
+    """A request that would have gone where only the workflow's author or the operator may send one.
+
+    `kind` is what kind of address it is: loopback, private, metadata, …
+    """
+
+    code = "egress"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"nothing was sent: the host comes from data or a redirect, and its address is not public ({kind}); "
+            "IPAAS_EGRESS_ALLOW can allow it"
+        )
+        self.kind = kind
 
 
 class StepTimeout(ActionError):

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks."
     )
     max_body_bytes: int = Field(default=1_048_576, gt=0, description="The largest webhook body that is taken.")
+    max_inflight_bytes: int = Field(
+        default=67_108_864,
+        gt=0,
+        description="How many bytes of bodies the gateway holds at once; more get 503. At least one body's worth.",
+    )
     backlog: int = Field(
         default=10_000, gt=0, description="How many accepted executions may wait before senders get 429."
     )
@@ -88,6 +93,11 @@ class Settings(BaseSettings):
         default=10 * 1024 * 1024, gt=0, description="The largest output of a step or execution; a larger one fails it."
     )
     dedupe_days: float = Field(default=7, gt=0, description="How long a delivery is remembered.")
+    egress_allow: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Comma-separated networks or hosts that addresses from data and redirects may reach, though they "
+        "are not public.",
+    )
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")
 
     @field_validator("home", mode="after")
@@ -95,7 +105,7 @@ class Settings(BaseSettings):
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("encryption_keys", "cors_origins", mode="before")
+    @field_validator("encryption_keys", "cors_origins", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -63,7 +63,10 @@ async def run_local(flow: WorkflowFlow, event: Event, settings: Settings) -> Exe
     Credentials come from the running platform; a step that needs one fails when there is no platform.
     """
     credentials = PrefectCredentials(connect=prefect)
-    async with new_client() as http, _runtime(settings, http, credentials, process_masker) as runtime:
+    async with (
+        new_client(egress_allow=settings.egress_allow) as http,
+        _runtime(settings, http, credentials, process_masker) as runtime,
+    ):
         return await _run(runtime, flow, event, call_directly)
 
 

@@ -1,4 +1,5 @@
-"""Logs: text on a terminal, else JSON lines with the ids of what they are about; secrets masked in both."""
+"""Logs: text on a terminal, else JSON lines with the ids of what they are about. In both, secrets are masked and a
+record is one line."""
 
 from __future__ import annotations
 
@@ -13,11 +14,29 @@ from typing import TextIO
 from foundation.errors import IpaasError
 from foundation.log_fields import current_log_fields
 from foundation.masking import Masker, MaskingFilter, process_masker
+from foundation.printable import printable, printable_json
 from foundation.settings import Settings
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 """What these say goes to Prefect's database too, through a handler of Prefect's: it is masked before any handler."""
+PREFECTS_OWN = ("uvicorn", "fastapi", "prefect._internal")
+"""Prefect gives these handlers of its own when it is imported: they would write past ours, unmasked."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class TextLines(logging.Formatter):
+    """One line a record: what others sent can't begin another one. A traceback follows, each of its lines indented."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        lines = [printable(self.formatMessage(record))]
+        for text in (_exception(self, record), record.stack_info):
+            lines += (f"    {printable(line)}" for line in (text or "").splitlines())
+        return "\n".join(lines)
 
 
 class JsonLines(logging.Formatter):
@@ -31,9 +50,13 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info or record.exc_text:
-            document["exception"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]  # one is set
-        return json.dumps(document, default=str, ensure_ascii=False)
+        if exception := _exception(self, record):
+            document["exception"] = exception
+        return printable_json(json.dumps(document, default=str, ensure_ascii=False))
+
+
+def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
+    return record.exc_text or (formatter.formatException(record.exc_info) if record.exc_info else None)
 
 
 class FieldsFilter(logging.Filter):
@@ -73,9 +96,7 @@ class Seldom:
 
 def log_handler(stream: TextIO, *, as_text: bool, masker: Masker = process_masker) -> logging.Handler:
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if as_text else JsonLines()
-    )
+    handler.setFormatter(TextLines() if as_text else JsonLines())
     handler.addFilter(FieldsFilter())
     handler.addFilter(MaskingFilter(masker))
     return handler
@@ -88,6 +109,9 @@ def set_up_logging(settings: Settings) -> None:
     root.handlers = [log_handler(sys.stderr, as_text=as_text)]
     root.setLevel(logging.WARNING)
     logging.getLogger("ipaas").setLevel(logging.INFO)
+    for name in PREFECTS_OWN:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
     for name in RUN_LOGGERS:
         logger = logging.getLogger(name)
         logger.filters = [OneLineFailures(), MaskingFilter(process_masker)]

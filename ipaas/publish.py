@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
@@ -11,9 +12,10 @@ from prefect.flows import load_flow_from_entrypoint
 
 from connectors.kit.registry import registry
 from flows.history import HistoryStore
-from flows.language.check import YAML_SUFFIXES, check_files, find_workflow_files
+from flows.language.check import check_files
 from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
+from flows.language.files import YAML_SUFFIXES, defines_workflows, find_workflow_files
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
@@ -28,16 +30,26 @@ CATALOG = Path(__file__).parent.parent / "flows" / "catalog"
 """The shipped workflows."""
 
 
-def load(path: Path) -> Sequence[Declaration]:
-    """The workflows of a file, in either language. Raises DefinitionError."""
-    if path.suffix == ".py":
-        return [flow.declaration for flow in load_python_file(path)]
-    return [load_workflow(path)]
+def load(path: Path, executing: Callable[[Path], None] = lambda path: None) -> Sequence[Declaration]:
+    """The workflows of a file, in either language. A Python file that defines some is executed, and no other.
+
+    Args:
+        executing: is told of a file before it is executed.
+
+    Raises:
+        DefinitionError: the file can't be read, or can't be executed.
+    """
+    if path.suffix != ".py":
+        return [load_workflow(path)]
+    if not defines_workflows(path):
+        return []
+    executing(path)
+    return [flow.declaration for flow in load_python_file(path)]
 
 
-def check(paths: Iterable[Path]) -> list[DefinitionError]:
-    """Everything that is wrong in these files and folders."""
-    return check_files(paths, registry(), suffixes=SUFFIXES, load=load)
+def check(paths: Iterable[Path], executing: Callable[[Path], None] = lambda path: None) -> list[DefinitionError]:
+    """Everything that is wrong in these files and folders; `executing` as for `load`."""
+    return check_files(paths, registry(), suffixes=SUFFIXES, load=partial(load, executing=executing))
 
 
 def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
@@ -51,7 +63,10 @@ def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
         raise DefinitionErrors(faults)
     flows: list[WorkflowFlow] = []
     for path in find_workflow_files(files, SUFFIXES):
-        flows += load_python_file(path) if path.suffix == ".py" else [compile_version(yaml_version(path))]
+        if path.suffix != ".py":
+            flows.append(compile_version(yaml_version(path)))
+        elif defines_workflows(path):
+            flows += load_python_file(path)
     return flows
 
 

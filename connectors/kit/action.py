@@ -35,6 +35,9 @@ C = TypeVar("C", bound=Credential)
 UNRENDERED: Final = "unrendered"
 Unrendered = Annotated[str, UNRENDERED]
 """A parameter whose text the workflow hands over as it is written, `{{ … }}` included."""
+URL: Final = "url"
+Url = Annotated[str, URL]
+"""A parameter that is an address: what a workflow renders into it is encoded for its place, and can't leave it."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _URL = re.compile(r"https://[^\s<>]+[^\s<>.,)]")
@@ -51,6 +54,7 @@ class Action(Task[P, R]):
         credential_required: whether it can't do without.
         documentation: the address of the vendor's page.
         unrendered: the parameters that are handed over as they are written.
+        urls: those that are addresses.
     """
 
     def __init__(
@@ -60,11 +64,7 @@ class Action(Task[P, R]):
         self.action_name, self.credential = name, credential
         given = self.signature.parameters.get("credential")
         self.credential_required = given is not None and given.default is inspect.Parameter.empty
-        self.unrendered = frozenset(
-            parameter.name
-            for parameter in self.signature.parameters.values()
-            if UNRENDERED in get_args(parameter.annotation)
-        )
+        self.unrendered, self.urls = (_marked(self.signature, mark) for mark in (UNRENDERED, URL))
         self.documentation = _documentation(function, name)
         ours: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "retries": 0}
         super().__init__(fn=self._as_step(function), name=name, **ours | options)
@@ -178,6 +178,10 @@ def _signature(function: Callable[..., Any], name: str, *, takes_credential: boo
     if takes_credential != ("credential" in signature.parameters):
         raise TypeError(f"{name}: a parameter `credential` and @action(credential=…) go together")
     return signature
+
+
+def _marked(signature: inspect.Signature, mark: str) -> frozenset[str]:
+    return frozenset(one.name for one in signature.parameters.values() if mark in get_args(one.annotation))
 
 
 def _documentation(function: Callable[..., Any], name: str) -> str:

@@ -1,21 +1,19 @@
-"""What another system answered to a request, and what its error says."""
+"""What another system answered to a request."""
 
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import httpx
 
 from foundation.errors import RemoteError
-from foundation.masking import Masker
-
-MAX_MESSAGE_CHARACTERS: Final = 300
-"""How much of another system's own message an error quotes."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,22 @@ class Answer:
             )
         return value
 
+    @contextmanager
+    def reading(self) -> Iterator[dict[str, Any]]:
+        """The body as a JSON object, to be read with `[…]`: what it lacks is the other system's fault.
+
+        Raises:
+            RemoteError: it is no object, or lacks what is read.
+        """
+        try:
+            yield self.json_object()
+        except KeyError as error:
+            message = f"{self.source} answered in an unknown form, without {error}"
+            raise RemoteError(message, status=self.status) from None
+        except (IndexError, TypeError, AttributeError) as error:
+            message = f"{self.source} answered in an unknown form: {error}"
+            raise RemoteError(message, status=self.status) from None
+
     def text(self) -> str:
         """The body as text, in the charset it declares, else UTF-8.
 
@@ -72,41 +86,6 @@ class Answer:
             return self.content.decode(declared.get_content_charset("utf-8"))
         except LookupError:  # a charset nobody knows
             return self.content.decode()
-
-
-def remote_error(answer: Answer, masker: Masker, now: datetime) -> RemoteError:
-    """The error of an answer that is one, with the other system's own message, masked and in one line."""
-    # Masked before it is cut: a secret cut in two would not be recognized any more.
-    said = " ".join(masker.mask(_own_message(answer)).split())
-    if len(said) > MAX_MESSAGE_CHARACTERS:
-        said = f"{said[:MAX_MESSAGE_CHARACTERS]}…"
-    return RemoteError(
-        f"{answer.source} answered {answer.status}: {said}" if said else f"{answer.source} answered {answer.status}",
-        status=answer.status,
-        retriable=answer.status == 429 or answer.status >= 500,
-        retry_after=retry_after_seconds(answer.headers, now),
-    )
-
-
-def _own_message(answer: Answer) -> str:
-    """What the other system says is wrong: in the places where APIs put it, else its text."""
-    try:
-        body = answer.json()
-    except RemoteError:
-        is_text = answer.content_type in {"", "text/plain"}
-        return answer.content.decode("utf-8", "replace") if is_text else httpx.codes.get_reason_phrase(answer.status)
-    return _message_in(body) or httpx.codes.get_reason_phrase(answer.status)
-
-
-def _message_in(body: Any) -> str:
-    if isinstance(body, str):
-        return body
-    if isinstance(body, list):
-        return _message_in(body[0]) if body else ""
-    if not isinstance(body, dict):
-        return ""
-    keys = ("message", "error_description", "detail", "error", "errors", "title")
-    return next((said for key in keys if (said := _message_in(body.get(key)))), "")
 
 
 def retry_after_seconds(headers: httpx.Headers, now: datetime) -> float | None:

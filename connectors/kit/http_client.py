@@ -7,9 +7,8 @@ system said. Errors and logs name the host only: paths and queries may hold secr
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
@@ -17,32 +16,43 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.kit.answer import Answer, remote_error
+from connectors.kit.addresses import Allowed
+from connectors.kit.answer import Answer
 from connectors.kit.call import current_call
+from connectors.kit.egress import MAY_BE_PRIVATE, EgressTransport
+from connectors.kit.exchange import exchange
+from connectors.kit.refusals import STATUS_ONLY, Errors
 from connectors.kit.retry import SafeRetries, retried
-from foundation.errors import ActionError, ConnectionFailed, IpaasError, RemoteError, StepTimeout
+from foundation.errors import ActionError, IpaasError
 from foundation.tracing import SpanKind, annotate, mark_failed, span, traceparent
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
-MAX_BODY_BYTES: Final = 10 * 1024 * 1024
-MAX_REDIRECTS: Final = 5
 
 
-def new_client(transport: httpx.AsyncBaseTransport | None = None, *, max_connections: int = 200) -> httpx.AsyncClient:
+def new_client(
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    egress_allow: Sequence[str] = (),
+    max_connections: int = 200,
+) -> httpx.AsyncClient:
     """A client for `Services.http`. It keeps no cookies: what one execution is given is no other one's business.
 
     Args:
         transport: instead of the network; for tests. Without it, the environment's proxies are used.
+        egress_allow: what addresses from data may reach besides the public: `Settings.egress_allow`.
+
+    Raises:
+        ConfigurationError: `egress_allow` has something else than networks and hosts.
     """
+    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections // 2)
     try:
         ours = version("prefect-ipaas")
     except PackageNotFoundError:  # run from a checkout that is not installed
         ours = "dev"
     return httpx.AsyncClient(
-        transport=transport,
+        transport=transport or EgressTransport(limits, Allowed.of(egress_allow)),
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections // 2),
         headers={"User-Agent": f"prefect-ipaas/{ours}"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
@@ -61,7 +71,9 @@ async def request(
     content: str | bytes | None = None,
     credential: str | None = None,
     expect: Collection[int] = (),
+    errors: Errors = STATUS_ONLY,
     timeout: float | None = None,
+    trusted_host: bool = False,
 ) -> Answer:
     """Sends one request, as often as is safe and useful, and returns its answer. For use inside an action.
 
@@ -69,14 +81,18 @@ async def request(
         auth: headers that carry a secret; they are dropped when a redirect leads elsewhere.
         credential: the credential's name; the circuit breaker keeps one circuit for each host and credential.
         expect: statuses from 400 on that are answers like any other.
+        errors: what the vendor's errors mean.
         timeout: seconds for one attempt from connecting to the answer's last byte; None: 5 s to connect, 30 s without
             hearing anything.
+        trusted_host: the host is the operator's, the credential's or the connector's own, and may be anywhere; else
+            only one that the workflow's author wrote may be private.
 
     Raises:
-        RemoteError: a status of 400 or more; retriable for 429 and 5xx.
+        RemoteError: a status of 400 or more, or a refusal as `errors` has it; retriable for 429 and 5xx.
         ConnectionFailed: the other system could not be reached, or the connection broke.
         StepTimeout: no answer in time.
         CircuitOpen: it failed too often in a row.
+        EgressRefused: the address comes from data, or from a redirect, and is not public.
         ActionError: the request can't be sent as it is, or the answer is too large.
     """
     call = current_call.get()
@@ -91,16 +107,21 @@ async def request(
         content=content,
         timeout=timeout,
     )
+    prepared.extensions[MAY_BE_PRIVATE] = trusted_host or call.wrote_host
     host = prepared.url.netloc.decode("ascii")
     source = f"{prepared.method} {host}"
 
     async def once(attempt: int) -> Answer:
         circuit = call.services.circuits.passing((host, credential), name=host, clock=call.services.clock)
         with circuit, _span(prepared):
-            answer = await _sent(call.services.http, prepared, frozenset(auth or ()), source, timeout)
+            answer = await exchange(
+                call.services.http, prepared, secret=frozenset(auth or ()), source=source, seconds=timeout
+            )
             annotate({"http.response.status_code": answer.status})
-            if answer.status >= 400 and answer.status not in expect:
-                raise remote_error(answer, call.services.masker, call.services.clock.now())
+            if answer.status not in expect and (
+                error := errors.error_in(answer, call.services.masker, call.services.clock.now())
+            ):
+                raise error
             return answer
 
     def note(line: str) -> None:
@@ -155,65 +176,6 @@ def _prepared(
         raise ActionError(f"the URL can't be used: {error}") from None
     except (TypeError, ValueError) as error:
         raise ActionError(f"the request can't be built: {error}") from None
-
-
-async def _sent(
-    client: httpx.AsyncClient, request: httpx.Request, secret: frozenset[str], source: str, seconds: float | None
-) -> Answer:
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await _followed(client, request, secret, source)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise StepTimeout(f"{source} did not answer within {seconds:g} s", retriable=True) from None
-    except (httpx.ConnectTimeout, httpx.PoolTimeout):
-        raise ConnectionFailed(f"{source} could not be reached within the time to connect", retriable=True) from None
-    except httpx.TimeoutException:
-        raise StepTimeout(f"{source} did not answer in time", retriable=True) from None
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-        raise ActionError(f"{source} can't be sent: {error}") from None
-    except httpx.ConnectError as error:
-        raise ConnectionFailed(f"{source} could not be reached: {error}", retriable=True) from None
-    except httpx.TransportError as error:
-        raise ConnectionFailed(f"{source}: the connection broke: {error}", retriable=True) from None
-
-
-async def _followed(client: httpx.AsyncClient, request: httpx.Request, secret: frozenset[str], source: str) -> Answer:
-    for _ in range(MAX_REDIRECTS + 1):
-        response = await client.send(request, stream=True)
-        try:
-            if response.next_request is None:
-                return Answer(response.status_code, response.headers, await _bounded(response, source), source)
-        finally:
-            await response.aclose()
-        following = response.next_request
-        if not _same_place(request.url, following.url):
-            for header in {*secret, "Authorization", "Cookie", "Proxy-Authorization"}:
-                following.headers.pop(header, None)
-        request = following
-    raise RemoteError(f"{source} redirected more than {MAX_REDIRECTS} times", status=response.status_code)
-
-
-async def _bounded(response: httpx.Response, source: str) -> bytes:
-    parts, size = [], 0
-    try:
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise ActionError(f"{source} answered with more than {MAX_BODY_BYTES // 1024 // 1024} MiB")
-            parts.append(part)
-    except httpx.DecodingError:
-        message = f"{source} answered {response.status_code} with a body that is not in the encoding it declares"
-        raise RemoteError(message, status=response.status_code) from None
-    return b"".join(parts)
-
-
-def _same_place(old: httpx.URL, new: httpx.URL) -> bool:
-    """Same host and port by the same scheme, or by the default ports from http up to https."""
-    upgraded = new.scheme == "https" and old.port is None and new.port is None
-    return old.host == new.host and ((old.scheme, old.port) == (new.scheme, new.port) or upgraded)
 
 
 class _HostOnly(logging.Filter):

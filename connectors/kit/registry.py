@@ -1,59 +1,67 @@
-"""Every action there is: the built-in connectors' and those that packages register.
+"""Every connector there is: the built-in ones and those that packages register.
 
 A package registers a connector through the entry point group `ipaas.connectors`; the entry point names the module that
-holds its actions.
+holds its actions, its credential type and its webhook presets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType, ModuleType
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
+from blocks.credential import BLOCK_TYPES
 from connectors.kit.action import Action
+from connectors.webhooks.options import GENERIC
+from connectors.webhooks.presets import SENDERS
+from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
 
 GROUP = "ipaas.connectors"
 BUILT_IN = ("discord", "http", "log", "openweather", "slack", "transform")
 
 AnyAction = Action[Any, Any]
+T = TypeVar("T")
 
 
-@cache
-def registry() -> Mapping[str, AnyAction]:
-    """All actions by name, sorted. Loaded once.
+@dataclass(frozen=True)
+class _Connectors:
+    """What the loaded connectors bring, by name."""
+
+    actions: dict[str, AnyAction] = field(default_factory=dict)
+    schemes: dict[str, Scheme] = field(default_factory=dict)
+
+
+def load_connectors() -> None:
+    """Loads every connector, once. Afterwards `blocks.BLOCK_TYPES` has the credential types of them all.
+
+    For whoever needs all credential types: sealing, forms, the command line. Each type is known as soon as its class
+    exists, and its class stands in its connector's module.
 
     Raises:
         ConfigurationError: a package's connector can't be loaded, or claims a name that is taken; the message names it.
     """
-    return load(entry_points(group=GROUP))
+    _all()
+
+
+def registry() -> Mapping[str, AnyAction]:
+    """All actions by name, sorted. Raises as `load_connectors`."""
+    return _all().actions
+
+
+def schemes() -> Mapping[str, Scheme]:
+    """The webhook presets of connectors by name, sorted. Raises as `load_connectors`."""
+    return _all().schemes
 
 
 def load(plugins: Iterable[EntryPoint] = ()) -> Mapping[str, AnyAction]:
-    """The built-in actions and those of `plugins`."""
-    found: dict[str, AnyAction] = {}
-    for name in BUILT_IN:
-        found.update((action.action_name, action) for action in _actions_in(import_module(f"connectors.{name}")))
-    for plugin in plugins:
-        place = f"connector {plugin.name!r} ({plugin.value}"
-        place += f", from {plugin.dist.name})" if plugin.dist else ")"
-        try:
-            actions = list(_actions_in(plugin.load()))
-        except Exception as error:
-            raise ConfigurationError(f"{place} can't be loaded: {type(error).__name__}: {error}") from error
-        if not actions:
-            raise ConfigurationError(
-                f"{place} has no actions: its entry point must name a module with @action functions"
-            )
-        for action in actions:
-            if action.action_name in found:
-                raise ConfigurationError(f"{place} claims {action.action_name}, which is taken")
-            found[action.action_name] = action
-    return MappingProxyType(dict(sorted(found.items())))
+    """The built-in actions and those of `plugins`. Raises as `load_connectors`."""
+    return _load(plugins).actions
 
 
 def get(name: str) -> AnyAction:
@@ -83,5 +91,44 @@ def connectors() -> Mapping[str, list[AnyAction]]:
     return dict(sorted(grouped.items()))
 
 
-def _actions_in(module: ModuleType) -> Iterator[AnyAction]:
-    return (value for value in vars(module).values() if isinstance(value, Action))
+@cache
+def _all() -> _Connectors:
+    return _load(entry_points(group=GROUP))
+
+
+def _load(plugins: Iterable[EntryPoint]) -> _Connectors:
+    found = _Connectors()
+    for name in BUILT_IN:
+        module = import_module(f"connectors.{name}")
+        found.actions.update((action.action_name, action) for action in _kept_in(module, Action))
+        found.schemes.update((scheme.name, scheme) for scheme in _kept_in(module, Scheme))
+    for plugin in plugins:
+        place = f"connector {plugin.name!r} ({plugin.value}"
+        place += f", from {plugin.dist.name})" if plugin.dist else ")"
+        types = dict(BLOCK_TYPES)
+        try:
+            module = plugin.load()
+        except Exception as error:
+            raise ConfigurationError(f"{place} can't be loaded: {type(error).__name__}: {error}") from error
+        if changed := [slug for slug, kind in types.items() if BLOCK_TYPES[slug] is not kind]:
+            raise ConfigurationError(f"{place} claims the credential type {changed[0]}, which is taken")
+        actions = {action.action_name: action for action in _kept_in(module, Action)}
+        if not actions:
+            raise ConfigurationError(
+                f"{place} has no actions: its entry point must name a module with @action functions"
+            )
+        _add(found.actions, actions, place)
+        schemes = {scheme.name: scheme for scheme in _kept_in(module, Scheme)}
+        _add(found.schemes, schemes, place, taken={*SENDERS, *GENERIC, "custom"})
+    return _Connectors(dict(sorted(found.actions.items())), dict(sorted(found.schemes.items())))
+
+
+def _add(known: dict[str, T], new: Mapping[str, T], place: str, taken: Collection[str] = ()) -> None:
+    for name, value in new.items():
+        if known.get(name, value) is not value or name in taken:
+            raise ConfigurationError(f"{place} claims {name}, which is taken")
+        known[name] = value
+
+
+def _kept_in(module: ModuleType, kind: type[T]) -> Iterator[T]:
+    return (value for value in vars(module).values() if isinstance(value, kind))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from connectors.webhooks.scheme import OF_ANY_TEXT, Scheme, parts
+from foundation import large_json
 from foundation.errors import VerificationFailed
 
 MAX_FORM_FIELDS = 1_000
@@ -84,7 +84,7 @@ class Delivery:
             VerificationFailed: it isn't.
         """
         try:
-            return json.loads(self.body.decode("utf-8"), parse_constant=_refuse_constant)
+            return large_json.loads(self.body.decode("utf-8"))
         except (ValueError, RecursionError):
             raise malformed("the body is not JSON") from None
 
@@ -110,10 +110,6 @@ class Delivery:
             return str(value) or None
         except ValueError:  # a number of more digits than Python writes out
             raise malformed(f"the body's {path} is too large a number") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _pairs(text: str, what: str) -> dict[str, list[str]]:

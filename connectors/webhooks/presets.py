@@ -1,11 +1,14 @@
-"""The senders we know, each a record. Their pages are named with them.
+"""The senders we know, each a record with the page of its vendor.
 
-Who signs a time has a window for it, the sender's own where its page names one, else 300 s as most have.
+Here stand those that have no connector; a connector's own preset stands in its file. Who signs a time has a window for
+it, the sender's own where its page names one, else 300 s as most have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Final
 
 from connectors.webhooks.scheme import Handshake, Scheme
 
@@ -49,17 +52,6 @@ _ALL = (
         timestamp="field:t",
         tolerance=300,
         delivery=("body:id",),
-    ),
-    # https://docs.slack.dev/authentication/verifying-requests-from-slack
-    Scheme(
-        name="slack",
-        signature="header:X-Slack-Signature",
-        prefix="v0=",
-        signed=("v0:{timestamp}:{raw}",),
-        timestamp="header:X-Slack-Request-Timestamp",
-        tolerance=300,
-        delivery=("body:event_id",),
-        handshake=Handshake(when={"body:type": "url_verification"}, answer={"challenge": "body:challenge"}),
     ),
     # https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     Scheme(
@@ -148,18 +140,6 @@ _ALL = (
         timestamp="header:X-Twilio-Email-Event-Webhook-Timestamp",
         tolerance=300,
     ),
-    # https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint
-    Scheme(
-        name="discord",
-        style="ed25519",
-        signature="header:X-Signature-Ed25519",
-        signed=("{timestamp}{raw}",),
-        key="hex",
-        timestamp="header:X-Signature-Timestamp",
-        tolerance=300,
-        delivery=("body:id",),
-        handshake=Handshake(when={"body:type": 1}, answer={"type": 1}),
-    ),
     # https://www.typeform.com/developers/webhooks/secure-your-webhooks/
     Scheme(
         name="typeform",
@@ -222,4 +202,27 @@ _ALL = (
     ),
 )
 
-PRESETS: Mapping[str, Scheme] = {scheme.name: scheme for scheme in _ALL}
+SENDERS: Final[Mapping[str, Scheme]] = {scheme.name: scheme for scheme in _ALL}
+"""Those without a connector."""
+
+
+class _Presets(Mapping[str, Scheme]):
+    """All senders. The connectors are loaded when one is asked for that does not stand here."""
+
+    def __getitem__(self, name: str) -> Scheme:
+        return SENDERS[name] if name in SENDERS else self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> Mapping[str, Scheme]:
+        # Loaded by name: connectors are above this room, and bring Prefect, which verifying a delivery does not need.
+        registry = import_module("connectors.kit.registry")
+        return {**SENDERS, **registry.schemes()}
+
+
+PRESETS: Final[Mapping[str, Scheme]] = _Presets()
+"""Every sender we know, those of connectors included, by name."""

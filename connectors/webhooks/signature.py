@@ -5,6 +5,8 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import b64decode
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -35,28 +37,38 @@ def key_of(scheme: Scheme, secret: str) -> bytes:
     return key
 
 
-def is_right(scheme: Scheme, key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is the message's, or, for a token, the key itself. Raises ValueError on a bad key."""
+def any_is_right(scheme: Scheme, key: bytes, message: bytes, signatures: Sequence[bytes]) -> bool:
+    """Whether one of them is the message's, or, for a token, the key itself. Raises ValueError on a bad key."""
     match scheme.style:
         case "token":
-            return hmac.compare_digest(key, signature)
+            return _any_equals(key, signatures)
         case "hmac":
-            return hmac.compare_digest(hmac.digest(key, message, scheme.algorithm), signature)
+            return _any_equals(hmac.digest(key, message, scheme.algorithm), signatures)
         case "ed25519":
-            public = Ed25519PublicKey.from_public_bytes(key)
-            try:
-                public.verify(signature, message)
-            except InvalidSignature:
-                return False
+            verify = Ed25519PublicKey.from_public_bytes(key).verify
         case "ecdsa":
-            try:
-                curve_key = load_der_public_key(key)
-            except UnsupportedAlgorithm as fault:
-                raise ValueError("not a P-256 public key") from fault
-            if not isinstance(curve_key, ec.EllipticCurvePublicKey) or not isinstance(curve_key.curve, ec.SECP256R1):
-                raise ValueError("not a P-256 public key")
-            try:
-                curve_key.verify(signature, message, ec.ECDSA(SHA256()))
-            except InvalidSignature:
-                return False
+            verify = partial(_p256_key(key).verify, signature_algorithm=ec.ECDSA(SHA256()))
+    return any(_is_verified(verify, signature, message) for signature in signatures)
+
+
+def _any_equals(expected: bytes, signatures: Sequence[bytes]) -> bool:
+    equal = [hmac.compare_digest(expected, signature) for signature in signatures]
+    return any(equal)
+
+
+def _p256_key(key: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        public = load_der_public_key(key)
+    except UnsupportedAlgorithm as fault:
+        raise ValueError("not a P-256 public key") from fault
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+        raise ValueError("not a P-256 public key")
+    return public
+
+
+def _is_verified(verify: Callable[[bytes, bytes], None], signature: bytes, message: bytes) -> bool:
+    try:
+        verify(signature, message)
+    except InvalidSignature:
+        return False
     return True

@@ -12,7 +12,7 @@ from datetime import datetime
 from connectors.webhooks.delivery import Delivery, Reading, malformed, spelled
 from connectors.webhooks.handshake import Answer, handshake
 from connectors.webhooks.scheme import Scheme
-from connectors.webhooks.signature import decode, is_right, key_of
+from connectors.webhooks.signature import any_is_right, decode, key_of
 from foundation.errors import VerificationFailed
 
 MAX_SIGNATURES = 16
@@ -83,13 +83,13 @@ def _covered_by(reading: Reading, secret: str) -> bytes | None:
     for message in [reading.message(text) for text in scheme.signed] if scheme.is_signed else [b""]:
         try:
             key = key_of(scheme, secret)
-            right = [is_right(scheme, key, message, signature) for signature in signatures]
+            is_proven = any_is_right(scheme, key, message, signatures)
         except ValueError:
             kind = "public key" if scheme.style in ("ed25519", "ecdsa") else "secret"
             raise VerificationFailed(
                 f"{scheme.name}: the credential's {kind} is not {scheme.key} of the right form", reason="mismatch"
             ) from None
-        if any(right):
+        if is_proven:
             return message if scheme.is_signed else None
     raise VerificationFailed(_mismatch(reading), reason="mismatch")
 

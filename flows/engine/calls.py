@@ -25,9 +25,9 @@ from foundation.errors import IpaasError
 
 
 @contextmanager
-def calling(steps: Steps) -> Iterator[None]:
+def calling(steps: Steps, wrote_host: Callable[[str], bool]) -> Iterator[None]:
     """Within it, actions that this task and those it begins call are steps."""
-    token = current_runner.set(_Calls(steps, asyncio.current_task()))
+    token = current_runner.set(_Calls(steps, asyncio.current_task(), wrote_host))
     try:
         yield
     finally:
@@ -37,8 +37,8 @@ def calling(steps: Steps) -> Iterator[None]:
 class _Calls:
     """The `StepRunner` of one execution. `author` is the task of its function, whose own calls come in one order."""
 
-    def __init__(self, steps: Steps, author: asyncio.Task[Any] | None) -> None:
-        self._steps, self._author = steps, author
+    def __init__(self, steps: Steps, author: asyncio.Task[Any] | None, wrote_host: Callable[[str], bool]) -> None:
+        self._steps, self._author, self._wrote_host = steps, author, wrote_host
         self._calls: Counter[str] = Counter()
         self._last: str | None = None
 
@@ -48,7 +48,7 @@ class _Calls:
         after = [self._last] if in_order and self._last else []
         if in_order:
             self._last = path
-        call = _Call(action, arguments, body)  # type: ignore[arg-type]  # every action has `fn`
+        call = _Call(action, arguments, body, self._wrote_host)  # type: ignore[arg-type]  # every action has `fn`
         ended = await self._steps.run(call, path, {}, after)
         if ended.status is Status.FAILED:
             error = call.failure or earlier_failure(ended.error)
@@ -70,6 +70,7 @@ class _Call:
     called: EngineAction
     arguments: Mapping[str, Any]
     body: Callable[[], Awaitable[Any]]
+    wrote_host: Callable[[str], bool]
     failure: IpaasError | None = field(default=None, init=False)
     """What it raised, as it was raised."""
 
@@ -85,7 +86,7 @@ class _Call:
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Any:
         try:
-            return await doing.call(self.called, rendered, self.body)
+            return await doing.call(self.called, rendered, self.body, wrote_host=self.wrote_host)
         except IpaasError as error:
             self.failure = error
             raise

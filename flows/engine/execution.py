@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,10 +144,8 @@ async def _run(
                 running.task = asyncio.ensure_future(_perform(program, run))
             output = await running.task
         return await recorded.succeeded(output, run.scope)
-    except (Exception, asyncio.CancelledError) as error:  # what it raises when it is stopped is the author's choice
-        with anyio.CancelScope(shield=True):
-            outcome = await _stopped(runtime, recorded, running, error, timed_out=limit.expired())
-        return outcome
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what it raises when stopped is the author's
+        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired()))
     finally:
         del runtime.running[execution.id]
 
@@ -169,6 +167,15 @@ async def _stopped(
     if isinstance(error, Exception) and not isinstance(error, (NotRun, StorageUnavailable)):
         return await recorded.failed(error)
     raise error
+
+
+async def _shielded(end: Awaitable[Outcome]) -> Outcome:
+    """A cancel from outside waits until the end is recorded."""
+    outcome: Outcome | None = None
+    with anyio.CancelScope(shield=True):
+        outcome = await end
+    assert outcome  # noqa: S101 - a shielded scope swallows nothing
+    return outcome
 
 
 async def _perform(program: Program, run: Run) -> Any:

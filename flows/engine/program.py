@@ -12,6 +12,7 @@ from flows.engine.step import Steps
 from flows.engine.walk import walk
 from flows.expressions import Expression
 from flows.history import WorkflowVersion
+from flows.language.code import hosts_in_code
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.workflow import Answer, Workflow, compile_answer
@@ -67,8 +68,10 @@ def program_of_function(
 ) -> Program:
     """The program of an author's function, whose calls of actions are its steps."""
 
+    namespace = getattr(function, "__globals__", {})
+
     async def body(run: Run) -> Any:
-        with calling(run.steps):
+        with calling(run.steps, lambda host: host in hosts_in_code(version.source, namespace)):
             return await function(run.event)
 
     return Program(version, declaration, body, {}, answer=_answer(declaration))

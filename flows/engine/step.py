@@ -100,7 +100,14 @@ class Doing:
     async def act(self, step: ActionStep, arguments: Mapping[str, Any]) -> Any:
         action = self.steps.actions[step.uses]
         policy = RetryPolicy(**step.retry.model_dump()) if step.retry else None
-        return await self.call(action, arguments, lambda: action.fn(**arguments), policy=policy, timeout=step.timeout)
+        return await self.call(
+            action,
+            arguments,
+            lambda: action.fn(**arguments),
+            wrote_host=step.wrote_host,
+            policy=policy,
+            timeout=step.timeout,
+        )
 
     async def call(
         self,
@@ -108,10 +115,18 @@ class Doing:
         arguments: Mapping[str, Any],
         body: Callable[[], Awaitable[Any]],
         *,
+        wrote_host: Callable[[str], bool],
         policy: RetryPolicy | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Runs `body`, one call of an action, as often as the policy says; its masked result. Raises IpaasError."""
+        """Runs `body`, one call of an action, as often as the policy says; its masked result.
+
+        Args:
+            wrote_host: see `connectors.kit.call.Call`.
+
+        Raises:
+            IpaasError
+        """
 
         async def attempts(logger: Logger) -> Any:
             call = Call(
@@ -120,6 +135,7 @@ class Doing:
                 path=self.path,
                 logger=logger,
                 retry_declared=policy is not None,
+                wrote_host=wrote_host,
             )
             try:
                 result, self.attempts = await run_attempts(

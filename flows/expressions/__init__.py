@@ -7,13 +7,14 @@ What is in scope is given by whoever renders; every value is JSON, but for `now`
 - A dot or a bracket looks up a key of a mapping or an index of a list, never a method or attribute. A key that starts
   with `_` is written in brackets. A step whose id has a dash is `steps['a-b']`.
 - What is missing is an error that names the first missing part, unless `default` or `is defined` handles it.
+- In an address (`compile_url`) a value is encoded for its place: see `flows.expressions.urls`.
 - Filters, tests and methods are those of `flows.expressions.filters`. Lengths, integers (64 bits) and the work of one
   rendering are bounded. Data is never rendered: only the text that was compiled is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -21,6 +22,7 @@ from typing import Any, Final
 from jinja2 import nodes
 
 from flows.expressions.compiler import MAX_SOURCE, Compiler, Evaluate, parse_expression, parse_text, unknown
+from flows.expressions.urls import address_of, hosts_in
 from flows.expressions.values import MAX_TEXT, MAX_WORK, Json, Placeholder, Refused, Work, plain
 from foundation.errors import ExpressionError
 
@@ -33,8 +35,10 @@ __all__ = [
     "Placeholder",
     "compile_condition",
     "compile_expression",
+    "compile_url",
     "compile_value",
     "is_template",
+    "literal_hosts",
     "render_template",
     "strings_in",
     "unknown",
@@ -64,17 +68,38 @@ class Expression:
         return self._evaluate(scope, Work())
 
 
-def compile_value(value: Json, names: Collection[str] = SCOPE, *, verbatim: Collection[str] = ()) -> Expression:
+def compile_value(
+    value: Json,
+    names: Collection[str] = SCOPE,
+    *,
+    verbatim: Collection[str] = (),
+    urls: Collection[str] = (),
+) -> Expression:
     """Compiles every string in `value`, however deep.
 
     Args:
         names: the names in scope.
         verbatim: keys of the outermost mapping whose values are left as they are.
+        urls: keys of the outermost mapping whose values, if they are strings, are addresses: see `compile_url`.
 
     Raises:
         ExpressionError: the first one with a syntax error, an unknown name, filter or test, or something forbidden.
     """
-    return _compile(value, frozenset(names), frozenset(verbatim))
+    known = frozenset(names)
+    if not isinstance(value, Mapping):
+        return _compile(value, known)
+    return _mapping(value, lambda key, item: _part(key, item, known, verbatim, urls))
+
+
+def compile_url(text: str, names: Collection[str] = SCOPE) -> Expression:
+    """Compiles a text that is an address: what stands in it is encoded as its place demands, and can't leave it.
+
+    Rendering it raises for a value that has no form in its place; `flows.expressions.urls` has the rules.
+
+    Raises:
+        ExpressionError: see `compile_value`.
+    """
+    return _text(text, frozenset(names), address_of)
 
 
 def compile_expression(source: str | bool | int | float | None, names: Collection[str] = SCOPE) -> Expression:
@@ -110,6 +135,15 @@ def is_template(value: Json) -> bool:
     return any("{{" in text for _, text in strings_in(value))
 
 
+def literal_hosts(value: Json) -> frozenset[str]:
+    """Every `host:port` that stands as an http or https address in a value as its author writes it.
+
+    In lower case, the scheme's own port written out. Only where it ends in what the author wrote:
+    `https://stock.example/{{ x }}` counts; `https://{{ x }}.example/` and `https://stock.example{{ x }}/` don't.
+    """
+    return frozenset(host for _, text in strings_in(value) for host in hosts_in(text))
+
+
 def strings_in(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every string in a value, with its path; of mappings the values, not the keys."""
     if isinstance(value, str):
@@ -122,18 +156,28 @@ def strings_in(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
             yield from strings_in(item, (*path, index))
 
 
-def _compile(value: Json, names: frozenset[str], verbatim: frozenset[str] = frozenset()) -> Expression:
+def _part(key: str, item: Json, names: frozenset[str], verbatim: Collection[str], urls: Collection[str]) -> Expression:
+    if key in verbatim:
+        return _literal(item)
+    return compile_url(item, names) if key in urls and isinstance(item, str) else _compile(item, names)
+
+
+def _mapping(value: Mapping[str, Json], compile_part: Callable[[str, Json], Expression]) -> Expression:
+    for key in value:
+        if "{{" in key:
+            raise ExpressionError(f"keys are not rendered: {_excerpt(key)}")
+    parts = {key: compile_part(key, item) for key, item in value.items()}
+    return Expression(
+        _union(parts.values()),
+        lambda scope, work: {key: part._evaluate(scope, work) for key, part in parts.items()},
+    )
+
+
+def _compile(value: Json, names: frozenset[str]) -> Expression:
     if isinstance(value, str):
         return _text(value, names)
     if isinstance(value, Mapping):
-        for key in value:
-            if "{{" in key:
-                raise ExpressionError(f"keys are not rendered: {_excerpt(key)}")
-        parts = {key: _literal(item) if key in verbatim else _compile(item, names) for key, item in value.items()}
-        return Expression(
-            _union(parts.values()),
-            lambda scope, work: {key: part._evaluate(scope, work) for key, part in parts.items()},
-        )
+        return _mapping(value, lambda key, item: _compile(item, names))
     if isinstance(value, (list, tuple)):
         items = [_compile(item, names) for item in value]
         return Expression(_union(items), lambda scope, work: [item._evaluate(scope, work) for item in items])
@@ -148,8 +192,16 @@ def _literal(value: Json) -> Expression:
     return Expression(frozenset(), lambda scope, work: plain(value, work))
 
 
+Join = Callable[[list[nodes.Expr], Compiler], Evaluate]
+"""Compiles the parts of a text to what writes them one behind the other."""
+
+
+def _mixed(parts: list[nodes.Expr], compiler: Compiler) -> Evaluate:
+    return compiler.joined(parts)
+
+
 @lru_cache(maxsize=4096)
-def _text(source: str, names: frozenset[str] | None) -> Expression:
+def _text(source: str, names: frozenset[str] | None, join: Join = _mixed) -> Expression:
     if not any(mark in source for mark in ("{{", "{%", "{#")):
         return Expression(frozenset(), lambda scope, work: source)
     compiler = Compiler(names)
@@ -158,7 +210,7 @@ def _text(source: str, names: frozenset[str] | None) -> Expression:
         alone = len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
         if alone and source.startswith("{{") and source.endswith("}}"):
             return _located(source, compiler, compiler.present(parts[0]))
-        return _located(source, compiler, compiler.joined(parts))
+        return _located(source, compiler, join(parts, compiler))
     except Refused as problem:
         raise _error(problem, source) from None
 

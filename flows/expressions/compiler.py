@@ -14,11 +14,12 @@ from typing import Any, Final
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 
+from flows.expressions.comparing import COMPARE
 from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
 from flows.expressions.methods import METHOD_NAMES, call_method
 from flows.expressions.predicates import LOOSE_TESTS, TESTS
 from flows.expressions.values import (
-    COMPARE,
+    MAX_TEXT,
     Missing,
     Placeholder,
     Refused,
@@ -36,6 +37,8 @@ MAX_SOURCE: Final = 10_000
 """Characters of one expression or one text with expressions."""
 MAX_DEPTH: Final = 100
 """How deep operations may be nested."""
+OPERATION: Final = 12
+"""Units of work that each operation takes, whatever it works on."""
 
 Evaluate = Callable[[Mapping[str, Any], Work], Any]
 """Gives the expression's value in a scope; `Missing` where a path leads nowhere."""
@@ -159,7 +162,13 @@ class Compiler:
         ]
 
         def join(scope: Mapping[str, Any], work: Work) -> str:
-            return work.text("".join([text(piece(scope, work), work) for piece in pieces]))
+            written, length = [], 0
+            for piece in pieces:
+                written.append(text(piece(scope, work), work))
+                length += len(written[-1])
+                if length > MAX_TEXT:
+                    break  # what comes next can't make it shorter
+            return work.text("".join(written))
 
         return join
 
@@ -183,7 +192,7 @@ class Compiler:
         def evaluate(scope: Mapping[str, Any], work: Work) -> Any:
             if name in scope:
                 return scope[name]
-            return Missing(f"{name} is missing; in scope: {', '.join(sorted(scope))}")
+            return Missing(lambda: f"{name} is missing; in scope: {', '.join(sorted(scope))}")
 
         return evaluate
 
@@ -224,7 +233,7 @@ class Compiler:
                 raise Refused(f"{path_of(base_node)} is {describe(value)}; only lists and strings have slices")
             if not all(limit is None or isinstance(limit, int) for limit in limits) or limits[2] == 0:
                 raise Refused("a slice needs whole numbers, and a step that is not 0")
-            work.spend(len(value) // 16)
+            work.spend(len(value) // 8)
             return value[slice(*limits)]
 
         return evaluate
@@ -328,7 +337,7 @@ class Compiler:
 
     def _condition(self, node: nodes.CondExpr) -> Evaluate:
         test, chosen = self.present(node.test), self.loose(node.expr1)
-        missing = Missing("the condition is false and there is no else")
+        missing = Missing(lambda: "the condition is false and there is no else")
         other = self.loose(node.expr2) if node.expr2 else _constant(missing)
         return lambda scope, work: chosen(scope, work) if test(scope, work) else other(scope, work)
 
@@ -352,7 +361,7 @@ class Compiler:
             left = first(scope, work)
             for compare, operand in rest:
                 right = operand(scope, work)
-                if not compare(left, right):
+                if not compare(left, right, work):
                     return False
                 left = right
             return True
@@ -416,7 +425,7 @@ _REFUSED: Final[Mapping[type[nodes.Node], str]] = {nodes.Pow: "**", nodes.NSRef:
 
 def _counted(evaluate: Evaluate) -> Evaluate:
     def counted(scope: Mapping[str, Any], work: Work) -> Any:
-        work.spend(1)
+        work.spend(OPERATION)
         return evaluate(scope, work)
 
     return counted

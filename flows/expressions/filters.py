@@ -6,6 +6,7 @@
 | `upper` `lower` `title` `capitalize` `trim(characters)` | the text so changed |
 | `replace(old, new, count)` `split(separator)` `truncate(length, end="…")` | |
 | `escape` `e` `urlencode` | safe in HTML; in a URL (a mapping becomes a query) |
+| `safe_url` | a text that goes into an address as it is: see `flows.expressions.urls` |
 | `string` | as it stands in a mixed text |
 | `int(default)` `float(default)` | a number; text that is none is an error unless there is a default |
 | `round(digits)` `abs` | |
@@ -33,28 +34,31 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cmp_to_key
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flows.expressions.comparing import search_units, weigh_key
 from flows.expressions.predicates import LOOSE_TESTS, TESTS
 from flows.expressions.values import (
-    COMPARE,
     MAX_TEXT,
+    Encoded,
     Missing,
     Refused,
+    SafeUrl,
     Work,
     arithmetic,
     describe,
     fail,
     finite,
+    json_text,
     lookup,
     number,
     plain,
     present,
     rfc3339,
     text,
+    weigh,
     within_bounds,
 )
 
@@ -64,6 +68,13 @@ _ABSENT: Final = object()
 _MAX_INDENT: Final = 8
 _MAX_NUMBER: Final = 40
 """Characters of a number written as text."""
+_MAX_PARTS: Final = 100
+"""Parts of an attribute's path."""
+_EACH: Final = 16
+"""Units of work for each item that a filter or test is called with."""
+_PART: Final = 8
+"""Units of work for each part of an attribute's path that is looked up."""
+_SORTED: Final = json.JSONEncoder(sort_keys=True)
 _DATE_FORMAT: Final = re.compile(r"(?:[^%]|%-?[aAbBdHIjmMpSUwWyYfzZGVu%]){0,200}")
 
 
@@ -73,10 +84,14 @@ def string(value: Any, what: str) -> str:
 
 def _list(value: Any, what: str, work: Work) -> list[Any]:
     """A list's items, a mapping's keys, a string's characters."""
+    _check_list(value, what)
+    work.spend(len(value) * (2 if isinstance(value, str) else 1))
+    return list(value)
+
+
+def _check_list(value: Any, what: str) -> None:
     if not isinstance(value, (list, tuple, Mapping, str)):
         raise Refused(f"{what} needs a list, not {describe(value)}")
-    work.spend(len(value))
-    return list(value)
 
 
 def _whole(value: Any, what: str, least: int = 0) -> int:
@@ -85,31 +100,63 @@ def _whole(value: Any, what: str, least: int = 0) -> int:
     return value
 
 
-def attribute_of(item: Any, path: str | int | None) -> Any:
-    """`item` followed along `a.b.0`; may be missing."""
-    for part in () if path is None else str(path).split("."):
-        item = lookup(item, int(part) if part.isdigit() and len(part) < 10 else part, part, "an item of the list")
-    return item
+Attribute = Callable[[Any, Work], Any]
+"""Follows an attribute's path from an item; may give `Missing`."""
+
+
+def _attribute(path: str | int | None) -> Attribute:
+    """What follows `path`, `a.b.0`, from an item; None: the item itself."""
+    if path is None:
+        return lambda item, work: item
+    written = string(path, "attribute") if not isinstance(path, int) else str(path)
+    names = written.split(".", _MAX_PARTS)
+    if len(names) > _MAX_PARTS:
+        raise Refused(f"an attribute has at most {_MAX_PARTS} parts")
+    parts = [int(name) if name.isdecimal() and len(name) < 10 else name for name in names]
+
+    def follow(item: Any, work: Work) -> Any:
+        for part in parts:
+            work.spend(_PART)
+            item = lookup(item, part, str(part), "an item of the list")
+            if item.__class__ is Missing:
+                work.spend(_EACH)
+                break
+        return item
+
+    return follow
 
 
 def _attributes(value: Any, path: str | int | None, what: str, work: Work) -> list[Any]:
-    return [present(attribute_of(item, path)) for item in _list(value, what, work)]
+    items, attribute = _list(value, what, work), _attribute(path)
+    work.spend(len(items) * 4)
+    return items if path is None else [present(attribute(item, work)) for item in items]
 
 
-def _text_filter(change: Callable[[str], str], name: str) -> Filter:
+def _text_filter(change: Callable[[str], str], name: str, quick_for_ascii: bool = False) -> Filter:
     def apply(work: Work, value: Any) -> str:
-        return work.text(change(string(value, name)))
+        written = string(value, name)
+        work.spend(0 if quick_for_ascii and written.isascii() else len(written) // 2)
+        return work.text(change(written))
 
     return apply
 
 
-def _trim(work: Work, value: Any, characters: str | None = None) -> str:
-    return work.text(string(value, "trim").strip(characters and string(characters, "trim")))
+def strip(change: Callable[[str, str | None], str], name: str) -> Filter:
+    """Takes characters off the ends: each one there is looked for in all of `characters`."""
+
+    def apply(work: Work, value: Any, characters: Any = None) -> str:
+        written, unwanted = string(value, name), characters and string(characters, name)
+        work.spend(len(written) // 16 + len(written) * len(unwanted or "") // 32)
+        return work.text(change(written, unwanted))
+
+    return apply
 
 
 def _replace(work: Work, value: Any, old: Any, new: Any, count: int = -1) -> str:
     value, old, new = (string(part, "replace") for part in (value, old, new))
+    work.spend(2 * search_units(value, old) + 8)
     found = value.count(old) if count < 0 else min(value.count(old), count)
+    work.spend(found // 2)
     if len(value) + found * (len(new) - len(old)) > MAX_TEXT:
         raise Refused("replace makes a text that is too long")
     return work.text(value.replace(old, new, count))
@@ -119,9 +166,12 @@ def _split(work: Work, value: Any, separator: str | None = None) -> list[str]:
     written = string(value, "split")
     if separator == "":
         raise Refused("split needs a separator that is not empty")
-    parts: list[str] = written.split(None if separator is None else string(separator, "split"))
-    work.spend(len(parts))
-    return parts
+    if separator is None:
+        work.spend(len(written) + 1)
+        return written.split()
+    work.spend(2 * search_units(written, string(separator, "split")))
+    work.spend(written.count(separator) * 2 + len(written) // 16)
+    return written.split(separator)
 
 
 def _truncate(work: Work, value: Any, length: int, end: str = "…") -> str:
@@ -129,10 +179,29 @@ def _truncate(work: Work, value: Any, length: int, end: str = "…") -> str:
     return work.text(value if len(value) <= length else value[: max(0, length - len(end))] + end[:length])
 
 
+def _escape(work: Work, value: Any) -> str:
+    written = text(value, work)
+    work.spend(len(written) // 2)
+    return work.text(html.escape(written))
+
+
 def _urlencode(work: Work, value: Any) -> str:
-    if isinstance(value, Mapping):
-        return work.text(urlencode({key: text(item, work) for key, item in value.items()}))
-    return work.text(quote(text(value, work), safe=""))
+    if not isinstance(value, Mapping):
+        return encode(text(value, work), work)
+    pairs = [
+        f"{encode(key, work, quote_plus)}={encode(text(item, work), work, quote_plus)}" for key, item in value.items()
+    ]
+    return Encoded(work.text("&".join(pairs)))
+
+
+def _safe_url(work: Work, value: Any) -> SafeUrl:
+    return SafeUrl(string(value, "safe_url"))
+
+
+def encode(written: str, work: Work, quoted: Callable[[str, str], str] = quote) -> Encoded:
+    """`written` percent-encoded, all but letters, digits and `-._~`."""
+    work.spend(20 + len(written) * (1 if written.isascii() else 4))
+    return Encoded(work.text(quoted(written, "")))
 
 
 def _int(work: Work, value: Any, default: Any = _ABSENT) -> Any:
@@ -163,88 +232,124 @@ def _abs(work: Work, value: Any) -> int | float:
 
 
 def _length(work: Work, value: Any) -> int:
-    return len(_list(value, "length", work))
+    _check_list(value, "length")
+    return len(value)
 
 
 def _end(index: int, name: str) -> Filter:
     def apply(work: Work, value: Any) -> Any:
-        items = _list(value, name, work)
-        return items[index] if items else Missing(f"there is no {name} item: the list is empty")
+        _check_list(value, name)
+        items = _list(value, name, work) if isinstance(value, Mapping) else value
+        return items[index] if len(items) else Missing(lambda: f"there is no {name} item: the list is empty")
 
     return apply
 
 
 def _reverse(work: Work, value: Any) -> Any:
-    return value[::-1] if isinstance(value, str) else _list(value, "reverse", work)[::-1]
+    if isinstance(value, str):
+        work.spend(len(value) // 8)
+        return work.text(value[::-1])
+    return _list(value, "reverse", work)[::-1]
 
 
 def _sum(work: Work, value: Any, attribute: str | int | None = None) -> Any:
     total: Any = 0
     for item in _attributes(value, attribute, "sum", work):
+        work.spend(_EACH)
         total = arithmetic("+", total, number(item, "sum"), work)
     return total
 
 
-def _compare(left: Any, right: Any) -> int:
-    return -1 if COMPARE["lt"](left, right) else int(COMPARE["gt"](left, right))
+def _folded(value: Any, case_sensitive: bool, work: Work) -> Any:
+    if not isinstance(value, str) or case_sensitive:
+        return value
+    work.spend(len(value) // (16 if value.isascii() else 2))
+    return value.casefold()
 
 
-def _folded(value: Any, case_sensitive: bool = False) -> Any:
-    return value.casefold() if isinstance(value, str) and not case_sensitive else value
+def _in_order(choose: Callable[[Callable[[int], Any]], Any], keys: list[Any], rounds: int, work: Work) -> Any:
+    """What `choose` makes of the keys' order, each of which it compares about `rounds` times."""
+    for key in keys:
+        work.spend(_PART + rounds * weigh_key(key, work))
+    try:
+        return choose(keys.__getitem__)
+    except TypeError:
+        kinds = list(dict.fromkeys(describe(key) for key in keys[:1000]))
+        raise Refused(f"can't compare {kinds[0]} with {kinds[1] if len(kinds) > 1 else kinds[0]}") from None
 
 
 def _sort(
     work: Work, value: Any, reverse: bool = False, case_sensitive: bool = False, attribute: str | int | None = None
 ) -> list[Any]:
     items = _list(value, "sort", work)
-    work.spend(len(items) * 8)
-    order = cmp_to_key(_compare)
-    return sorted(
-        items,
-        key=lambda item: order(_folded(present(attribute_of(item, attribute)), case_sensitive)),
-        reverse=bool(reverse),
+    keys = [_folded(key, case_sensitive, work) for key in _attributes(items, attribute, "sort", work)]
+    order = _in_order(
+        lambda key: sorted(range(len(items)), key=key, reverse=bool(reverse)), keys, len(items).bit_length(), work
     )
+    return [items[index] for index in order]
 
 
 def _extreme(choose: Callable[..., Any], name: str) -> Filter:
     def apply(work: Work, value: Any, attribute: str | int | None = None) -> Any:
         items = _list(value, name, work)
-        order = cmp_to_key(_compare)
         if not items:
-            return Missing(f"there is no {name}: the list is empty")
-        return choose(items, key=lambda item: order(present(attribute_of(item, attribute))))
+            return Missing(lambda: f"there is no {name}: the list is empty")
+        keys = _attributes(items, attribute, name, work)
+        return items[_in_order(lambda key: choose(range(len(items)), key=key), keys, 1, work)]
 
     return apply
 
 
 def _unique(work: Work, value: Any, attribute: str | int | None = None) -> list[Any]:
     items = _list(value, "unique", work)
-    keys = [json.dumps(plain(present(attribute_of(item, attribute)), work), sort_keys=True) for item in items]
-    first: dict[str, Any] = {}
-    for key, item in zip(keys, items, strict=True):
-        first.setdefault(key, item)
+    first: dict[str | tuple[str], Any] = {}
+    for item, key in zip(items, _attributes(items, attribute, "unique", work), strict=True):
+        work.spend(_EACH)
+        first.setdefault(_identity(key, work), item)
     return list(first.values())
+
+
+def _identity(value: Any, work: Work) -> str | tuple[str]:
+    """What is the same for equal values only: 1, 1.0 and true are three."""
+    made = plain(value, work)
+    if isinstance(made, str):
+        work.spend(len(made) // 8)
+        return made
+    work.spend(_EACH + weigh(made, work))
+    return (json_text(made, work, _SORTED),)
 
 
 def _join(work: Work, value: Any, separator: str = "", attribute: str | int | None = None) -> str:
     parts = [text(item, work) for item in _attributes(value, attribute, "join", work)]
-    work.spend(len(string(separator, "join")) * len(parts) // 16)
+    if sum(map(len, parts)) + len(string(separator, "join")) * (len(parts) - 1) > MAX_TEXT:
+        raise Refused("join makes a text that is too long")
     return work.text(separator.join(parts))
 
 
 def _map(work: Work, value: Any, name: str | None = None, *arguments: Any, **options: Any) -> list[Any]:
     items = _list(value, "map", work)
+    work.spend(len(items) * 2)
     if name is not None:
-        return [present(FILTERS[name](work, item, *arguments, **options)) for item in items]
-    found = [attribute_of(item, options["attribute"]) for item in items]
-    if "default" in options:
-        return [options["default"] if isinstance(item, Missing) else item for item in found]
-    return [present(item) for item in found]
+        return [_mapped(FILTERS[name], work, item, arguments, options) for item in items]
+    attribute = _attribute(options["attribute"])
+    if "default" not in options:
+        return [present(attribute(item, work)) for item in items]
+    found = (attribute(item, work) for item in items)
+    return [options["default"] if one.__class__ is Missing else one for one in found]
 
 
-def _passing(value: Any, path: str | None, test: str | None, arguments: tuple[Any, ...], work: Work) -> Iterator[Any]:
+def _mapped(filter_: Filter, work: Work, item: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    work.spend(_EACH)
+    return present(filter_(work, item, *arguments, **options))
+
+
+def _passing(
+    value: Any, path: str | int | None, test: str | None, arguments: tuple[Any, ...], work: Work
+) -> Iterator[Any]:
+    attribute = _attribute(path)
     for item in _list(value, "select", work):
-        found = attribute_of(item, path)
+        work.spend(_EACH)
+        found = attribute(item, work)
         if test not in LOOSE_TESTS:
             present(found)
         yield item, bool(found) if test is None else TESTS[test](work, found, *arguments)
@@ -264,22 +369,31 @@ def _selectattr(wanted: bool) -> Filter:
     return apply
 
 
-def _of_mapping(take: Callable[[Mapping[Any, Any]], list[Any]], name: str) -> Filter:
+def _pairs(mapping: Mapping[Any, Any], work: Work) -> list[Any]:
+    work.spend(8 * len(mapping))
+    return [[key, item] for key, item in mapping.items()]
+
+
+def _of_mapping(take: Callable[[Mapping[Any, Any], Work], list[Any]], name: str) -> Filter:
     def apply(work: Work, value: Any) -> list[Any]:
         if not isinstance(value, Mapping):
             raise Refused(f"{name} needs a mapping, not {describe(value)}")
         work.spend(len(value))
-        return take(value)
+        return take(value, work)
 
     return apply
 
 
 def _tojson(work: Work, value: Any, indent: int | None = None) -> str:
-    encoder = json.JSONEncoder(
-        ensure_ascii=False, indent=indent if indent is None else min(_whole(indent, "tojson"), _MAX_INDENT)
-    )
+    made = plain(value, work)
+    if indent is None:
+        return json_text(made, work)
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=min(_whole(indent, "tojson"), _MAX_INDENT))
+    if weigh(made, work) > MAX_TEXT:
+        raise Refused("tojson makes a text that is too long")
     pieces, length = [], 0
-    for piece in encoder.iterencode(plain(value, work)):  # piece by piece: deep data has more indentation than content
+    for piece in encoder.iterencode(made):  # piece by piece: deep data has more indentation than content
+        work.spend(_EACH + len(piece) // 16)
         length += len(piece)
         if length > MAX_TEXT:
             raise Refused("tojson makes a text that is too long")
@@ -289,7 +403,7 @@ def _tojson(work: Work, value: Any, indent: int | None = None) -> str:
 
 def _fromjson(work: Work, value: Any) -> Any:
     written = string(value, "fromjson")
-    work.spend(len(written) // 4)
+    work.spend(len(written) // 2 + 8 * (written.count("[") + written.count("{")) + _EACH)
     try:
         return json.loads(written, parse_constant=lambda constant: fail(f"{constant} is not JSON"))
     except ValueError:
@@ -297,23 +411,30 @@ def _fromjson(work: Work, value: Any) -> Any:
 
 
 def _b64encode(work: Work, value: Any) -> str:
-    return work.text(base64.b64encode(string(value, "b64encode").encode()).decode())
+    written = string(value, "b64encode")
+    work.spend(len(written) // 4)
+    return work.text(base64.b64encode(written.encode()).decode())
 
 
 def _b64decode(work: Work, value: Any) -> str:
+    written = string(value, "b64decode")
+    work.spend(len(written) // 4)
     try:
-        return work.text(base64.b64decode(string(value, "b64decode"), validate=True).decode())
+        return work.text(base64.b64decode(written, validate=True).decode())
     except ValueError:
         raise Refused("b64decode needs base64 of UTF-8 text") from None
 
 
 def _sha256(work: Work, value: Any) -> str:
-    return hashlib.sha256(string(value, "sha256").encode()).hexdigest()
+    written = string(value, "sha256")
+    work.spend(len(written) // (16 if written.isascii() else 4) + _EACH)
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def strftime(work: Work, moment: datetime, written: Any) -> str:
     if not _DATE_FORMAT.fullmatch(string(written, "a date format")):
         raise Refused("this date format is not allowed: single letters after %, at most 200 characters")
+    work.spend(20 + 4 * len(written))
     return moment.strftime(written)
 
 
@@ -333,6 +454,7 @@ def _moment(value: Any) -> datetime:
 
 
 def _date(work: Work, value: Any, format: str | None = None, timezone: str | None = None) -> str:
+    work.spend(40)
     moment = _moment(value)
     if timezone is not None:
         try:
@@ -343,17 +465,18 @@ def _date(work: Work, value: Any, format: str | None = None, timezone: str | Non
 
 
 FILTERS: Final[Mapping[str, Filter]] = {
-    "upper": _text_filter(str.upper, "upper"),
-    "lower": _text_filter(str.lower, "lower"),
+    "upper": _text_filter(str.upper, "upper", quick_for_ascii=True),
+    "lower": _text_filter(str.lower, "lower", quick_for_ascii=True),
     "title": _text_filter(str.title, "title"),
     "capitalize": _text_filter(str.capitalize, "capitalize"),
-    "escape": lambda work, value: work.text(html.escape(text(value, work))),
-    "e": lambda work, value: work.text(html.escape(text(value, work))),
-    "trim": _trim,
+    "escape": _escape,
+    "e": _escape,
+    "trim": strip(str.strip, "trim"),
     "replace": _replace,
     "split": _split,
     "truncate": _truncate,
     "urlencode": _urlencode,
+    "safe_url": _safe_url,
     "string": lambda work, value: text(value, work),
     "int": _int,
     "float": _float,
@@ -376,9 +499,9 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "reject": _select(False),
     "selectattr": _selectattr(True),
     "rejectattr": _selectattr(False),
-    "items": _of_mapping(lambda mapping: [[key, item] for key, item in mapping.items()], "items"),
-    "keys": _of_mapping(list, "keys"),
-    "values": _of_mapping(lambda mapping: list(mapping.values()), "values"),
+    "items": _of_mapping(_pairs, "items"),
+    "keys": _of_mapping(lambda mapping, work: list(mapping), "keys"),
+    "values": _of_mapping(lambda mapping, work: list(mapping.values()), "values"),
     "tojson": _tojson,
     "fromjson": _fromjson,
     "b64encode": _b64encode,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from flows.expressions.filters import FILTERS, Filter, strftime, string
+from flows.expressions.filters import FILTERS, Filter, strftime, string, strip
 from flows.expressions.values import Refused, Work, describe
 
 
@@ -18,19 +18,15 @@ def _affix(found: Callable[[str, str], bool], name: str) -> Callable[..., Any]:
     return lambda work, value, affix: found(value, string(affix, name))
 
 
-def _strip(strip: Callable[[str, str | None], str]) -> Callable[..., Any]:
-    return lambda work, value, characters=None: work.text(strip(value, characters and string(characters, "strip")))
-
-
 METHODS: Final[Mapping[type, Mapping[str, Callable[..., Any]]]] = {
     str: {
         **{
             name: _string_method(FILTERS[name])
             for name in ("upper", "lower", "title", "capitalize", "split", "replace")
         },
-        "strip": _strip(str.strip),
-        "lstrip": _strip(str.lstrip),
-        "rstrip": _strip(str.rstrip),
+        "strip": strip(str.strip, "strip"),
+        "lstrip": strip(str.lstrip, "lstrip"),
+        "rstrip": strip(str.rstrip, "rstrip"),
         "startswith": _affix(str.startswith, "startswith"),
         "endswith": _affix(str.endswith, "endswith"),
     },

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flows.expressions.values import COMPARE, Missing, Work, arithmetic
+from flows.expressions.comparing import COMPARE
+from flows.expressions.values import Missing, Work, arithmetic
 
 Test = Callable[..., bool]
 
 
 def _compared(sign: str) -> Test:
-    return lambda work, value, other: COMPARE[sign](value, other)
+    return lambda work, value, other: COMPARE[sign](value, other, work)
 
 
 def _is_integer(value: Any) -> bool:

@@ -5,6 +5,7 @@ Importing it loads no database library: `open_store` does, for whoever needs a s
 
 from __future__ import annotations
 
+from flows.history.documents import Document
 from flows.history.interfaces import Admission, Archive, Catalogue, HistoryStore, Inbox, Running, Takeover
 from flows.history.memory import MemoryStore
 from flows.history.records import (
@@ -29,6 +30,7 @@ __all__ = [
     "Admission",
     "Archive",
     "Catalogue",
+    "Document",
     "Execution",
     "HistoryStore",
     "Hold",

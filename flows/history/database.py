@@ -96,7 +96,12 @@ def connect(url: URL, *, connections: int, writes: bool, lock_wait: float = LOCK
             connect_args={
                 "timeout": 10,
                 "command_timeout": 60 + lock_wait,  # seconds; a network that swallows packets must not hang us
-                "server_settings": {"application_name": "ipaas", "lock_timeout": milliseconds},
+                "server_settings": {
+                    "application_name": "ipaas",
+                    "lock_timeout": milliseconds,
+                    # A plan that fits every status and workflow would read all of a large history for a rare one.
+                    "plan_cache_mode": "auto" if writes else "force_custom_plan",
+                },
             },
         )
     engine = create_async_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)

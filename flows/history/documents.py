@@ -8,9 +8,15 @@ from flows.history.records import Json, Limits
 from foundation.errors import TooLarge
 
 
+class Document(str):
+    """JSON text, all ASCII, that stands for what it says: whoever has the text already need not have it written again."""
+
+    __slots__ = ()
+
+
 def to_document(value: Json) -> str:
     """JSON text of `value`, all ASCII. Raises TypeError or ValueError for what JSON has no word for."""
-    return json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, Document) else json.dumps(value, separators=(",", ":"))
 
 
 def from_document(text: str | None) -> Json:

@@ -38,14 +38,13 @@ metadata = MetaData(
     }
 )
 
-# The conditions of partial indexes. Queries use the very same text: with parameters in place of the words, neither
-# database would see that the index has all that is asked for.
-IS_WAITING = text("status = 'accepted' AND admitted_at IS NULL")
-"""It waits for a slot of its workflow's limit."""
+# The conditions of partial indexes. Queries use the very same text, so that both databases see what the index is for.
+# None names `status`: SQLite, which has no statistics, would go by that column's index, and read all that is accepted.
+IS_WAITING = text("admitted_at IS NULL AND finished_at IS NULL")
+"""It is accepted, and waits for a slot of its workflow's limit."""
 HAS_SLOT = text("admitted_at IS NOT NULL AND finished_at IS NULL")
-IS_TO_DISPATCH = text("status = 'accepted' AND admitted_at IS NOT NULL AND flow_run_id IS NULL")
+IS_TO_DISPATCH = text("admitted_at IS NOT NULL AND finished_at IS NULL AND owner IS NULL AND flow_run_id IS NULL")
 """It may be handed over, unless somebody claims it."""
-_IS_REPLAY = text("replay_of IS NOT NULL")
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -78,7 +77,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _partial(*columns: str, where: TextClause, name: str | None = None) -> Index:
+def _partial(*columns: str, name: str | None = None, where: TextClause | None = None) -> Index:
+    """An index of the rows that `where` is true of; else of those that have the (one) column at all."""
+    where = text(f"{columns[0]} IS NOT NULL") if where is None else where
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
@@ -125,9 +126,9 @@ class ExecutionRow(_Row, table=True):
         Index(None, "status", "id"),
         Index(None, "workflow", "id"),
         Index(None, "workflow", "status", "id"),
-        Index(None, "flow_run_id"),
-        Index(None, "finished_at"),
-        _partial("replay_of", where=_IS_REPLAY),
+        _partial("flow_run_id"),
+        _partial("finished_at"),
+        _partial("replay_of"),
         _partial("workflow", "accepted_at", "id", name="ix_executions_waiting", where=IS_WAITING),
         _partial("workflow", name="ix_executions_slots", where=HAS_SLOT),
         _partial("workflow", "accepted_at", "id", name="ix_executions_to_dispatch", where=IS_TO_DISPATCH),

@@ -20,7 +20,7 @@ LISTED = [column for column in executions.c if column.name not in ("output", "an
 """What lists show of an execution: what may be large is left out."""
 
 # In two halves, each of which has an index of its own: what ended long ago costs nothing.
-_ACCEPTED = ((IS_WAITING,), (HAS_SLOT, executions.c.status == Status.ACCEPTED))
+_ACCEPTED = ((IS_WAITING,), (HAS_SLOT, executions.c.owner.is_(None)))
 _replay = executions.alias("replay")
 _REPLAYED_BY = (
     select(func.max(_replay.c.id))

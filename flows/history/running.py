@@ -142,7 +142,7 @@ def renew(connection: Connection, holds: Sequence[Hold], lease: float, time: Dat
 
 def requeue(connection: Connection, hold: Hold, time: DatabaseTime) -> bool:
     held = _is_held(hold) & (_table.status == Status.RUNNING)
-    query = select(_table.begun_at, _table.seen_at, _table.spent).where(held).with_for_update()
+    query = select(_table.flow_run_id, _table.begun_at, _table.seen_at, _table.spent).where(held).with_for_update()
     row = connection.execute(query).mappings().first()
     if row is None:
         return False
@@ -150,7 +150,7 @@ def requeue(connection: Connection, hold: Hold, time: DatabaseTime) -> bool:
         "status": Status.ACCEPTED.value,
         "owner": None,
         "lease_until": None,
-        "dispatched_at": time.read(connection),
+        "dispatched_at": time.read(connection) if row["flow_run_id"] else None,
         "spent": _spent(row),
         "begun_at": None,
         "seen_at": None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -21,6 +21,7 @@ from referencing.jsonschema import DRAFT202012
 from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
 from flows.language.faults import DefinitionErrors, Faults
+from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.place import DEDUPE_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
@@ -33,30 +34,6 @@ __all__ = [
     "check_workflow",
     "find_workflow_files",
 ]
-
-YAML_SUFFIXES: Final = (".yaml", ".yml")
-
-
-def find_workflow_files(
-    paths: Iterable[pathlib.Path], suffixes: Sequence[str] = YAML_SUFFIXES
-) -> Iterator[pathlib.Path]:
-    """The files, and those with one of these suffixes in the folders, however deep; hidden ones are left out.
-
-    Raises:
-        DefinitionError: a path does not exist.
-    """
-    for path in dict.fromkeys(paths):
-        if path.is_dir():
-            inside = sorted(found for found in path.rglob("*") if found.suffix in suffixes and found.is_file())
-            yield from (found for found in inside if not _is_hidden(found.relative_to(path)))
-        elif path.exists():
-            yield path
-        else:
-            raise DefinitionError("there is no such file or folder", file=str(path))
-
-
-def _is_hidden(path: pathlib.Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def load_yaml(path: pathlib.Path) -> list[Declaration]:

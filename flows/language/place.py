@@ -38,6 +38,11 @@ class ActionInfo(Protocol):
         """The arguments that are handed over as they are written."""
         ...
 
+    @property
+    def urls(self) -> Collection[str]:
+        """Those that are addresses."""
+        ...
+
 
 Actions = Mapping[str, ActionInfo]
 """All there are, by name: `connectors.kit.registry.registry()`."""
@@ -50,6 +55,7 @@ class Place:
         names: what is in scope.
         steps: the ids of the steps that can be referred to.
         references: gathers the ids that expressions refer to; shared with the places inside.
+        hosts: every `host:port` that the workflow's `vars` name literally.
     """
 
     faults: Faults
@@ -58,6 +64,7 @@ class Place:
     names: frozenset[str] = STEP_NAMES
     steps: Sequence[str] = ()
     references: set[str] = field(default_factory=set)
+    hosts: frozenset[str] = frozenset()
 
     def at(self, *path: str | int, names: frozenset[str] | None = None) -> Place:
         """A place inside this one."""
@@ -70,11 +77,11 @@ class Place:
     def fault(self, message: str) -> None:
         self.faults.add(self.path, message)
 
-    def value(self, value: Json, *, verbatim: Collection[str] = ()) -> Expression:
+    def value(self, value: Json, *, verbatim: Collection[str] = (), urls: Collection[str] = ()) -> Expression:
         """Compiles every string in a value; each faulty one is told at its own place.
 
         Args:
-            verbatim: keys of the outermost mapping whose values are left as they are.
+            verbatim, urls: keys of the outermost mapping, as `compile_value` has them.
         """
         before = len(self.faults.found)
         for place, text in strings_in(value):
@@ -82,7 +89,7 @@ class Place:
                 self.at(*place)._try(lambda text=text: compile_value(text, self.names))  # type: ignore[misc]
         if len(self.faults.found) > before:
             return _NOTHING
-        return self._try(lambda: compile_value(value, self.names, verbatim=verbatim))  # its keys, too
+        return self._try(lambda: compile_value(value, self.names, verbatim=verbatim, urls=urls))  # its keys, too
 
     def condition(self, source: str | bool) -> Expression:
         return self._try(lambda: compile_condition(source, self.names))

@@ -53,6 +53,9 @@ class ActionStep(Protocol):
 
     @property
     def timeout(self) -> float | None: ...
+    def wrote_host(self, host: str) -> bool:
+        """Whether this `host:port` stands literally in the step or in the workflow's `vars`."""
+        ...
 
 
 class Step(Model):

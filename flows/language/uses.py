@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from flows.expressions import Expression, is_template
+from flows.expressions import Expression, is_template, literal_hosts
 from flows.language.definition import Duration, Json, Model, Name, Timeout
 from flows.language.place import Actions, Place
 from flows.language.step import Doing, Scope, Step
@@ -60,6 +60,7 @@ class Uses(Step):
     timeout: Timeout | None = None
 
     _arguments: Expression = PrivateAttr()
+    _hosts: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="before")
     @classmethod
@@ -73,10 +74,15 @@ class Uses(Step):
     def action(self) -> str:
         return self.uses
 
+    def wrote_host(self, host: str) -> bool:
+        return host in self._hosts
+
     def compile(self, place: Place) -> None:
         super().compile(place)
         action = place.actions.get(self.uses)
-        self._arguments = place.at("with").value(self.with_, verbatim=action.unrendered if action else ())
+        verbatim, urls = (action.unrendered, action.urls) if action else ((), ())
+        self._arguments = place.at("with").value(self.with_, verbatim=verbatim, urls=urls)
+        self._hosts = place.hosts | literal_hosts(self.with_)
 
     def render(self, scope: Scope) -> dict[str, Any]:
         """The action's arguments."""

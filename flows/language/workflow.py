@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
 
-from flows.expressions import Expression, compile_value
+from flows.expressions import Expression, compile_value, literal_hosts
 from flows.language.block import check_block, compile_block
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Faults
@@ -36,7 +36,7 @@ class Workflow(Declaration):
             DefinitionErrors: faulty expressions, unknown steps, steps that wait for each other; each with its line.
         """
         faults = Faults(self)
-        place = Place(faults, actions, steps=[step.id for step in self.steps])
+        place = Place(faults, actions, steps=[step.id for step in self.steps], hosts=literal_hosts(self.vars))
         self._vars = place.at("vars", names=VARS_NAMES).value(self.vars)
         compile_block(self.steps, place.at("steps"))
         self._output = _value(place.at("output").alone(), self.output)

@@ -32,7 +32,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     clock, masker = SystemClock(), process_masker
     use_keyring(Keyring.from_settings(settings))
     store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
-    async with new_client() as http:
+    async with new_client(egress_allow=settings.egress_allow) as http:
         await store.open()
         services = Services(
             http=http,

@@ -29,7 +29,7 @@ from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
 from foundation.errors import IpaasError, StorageUnavailable
 from ipaas.admission.shown import flow_run, hidden_event, show
 
-logger = logging.getLogger("ipaas.admission.dispatcher")
+logger = logging.getLogger("ipaas.dispatcher")
 
 CLAIM_SECONDS = 30.0
 """How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""

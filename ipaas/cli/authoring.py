@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foundation.printable import printable
 from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json, print_table
 from ipaas.cli.session import connect, run
@@ -30,13 +31,17 @@ def check(paths: Paths = None, as_json: AsJson = False) -> None:
     from ipaas.publish import CATALOG
     from ipaas.publish import check as check_paths
 
-    faults = check_paths(paths or [CATALOG])
+    faults = check_paths(paths or [CATALOG], executing=_say_what_is_executed)
     if as_json:
         print_json([{"file": fault.file, "line": fault.line, "message": fault.message} for fault in faults])
     else:
         for fault in faults:
             typer.echo(str(fault), err=True)
     raise typer.Exit(1 if faults else 0)
+
+
+def _say_what_is_executed(path: Path) -> None:
+    typer.echo(f"executes {printable(str(path))} to read its workflows", err=True)
 
 
 @authoring.command()

@@ -39,7 +39,9 @@ def set_credential(
     connect()
     from blocks import credential_type
     from blocks.documents import check_name
+    from connectors.kit.registry import load_connectors
 
+    load_connectors()
     kind = credential_type(type_name)
     check_name(name)
     if sys.stdin.isatty():
@@ -141,16 +143,20 @@ async def _save(name: str, kind: type[Credential], values: dict[str, Any]) -> No
 
 async def _stored() -> Sequence[StoredCredential]:
     from blocks import list_credentials
+    from connectors.kit.registry import load_connectors
     from ipaas.connection import prefect
 
+    load_connectors()
     return await list_credentials(connect=prefect)
 
 
 async def _one(name: str, type_name: str | None) -> StoredCredential:
     """Raises CredentialError: there is none, or several types have one of that name."""
     from blocks import credential_type
+    from connectors.kit.registry import load_connectors
     from foundation.errors import CredentialError
 
+    load_connectors()
     if type_name:
         credential_type(type_name)
     found = [one for one in await _stored() if one.name == name and type_name in (None, one.type)]
@@ -184,7 +190,7 @@ async def _test(settings: Settings, name: str, type_name: str | None) -> tuple[s
     one = await _one(name, type_name)
     source = PrefectCredentials(connect=prefect)
     await source.get(name, credential_type(one.type))
-    async with new_client() as http:
+    async with new_client(egress_allow=settings.egress_allow) as http:
         services = Services(
             http=http,
             credentials=source,

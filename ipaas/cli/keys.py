@@ -20,7 +20,7 @@ def by_default(context: typer.Context, as_json: AsJson = False) -> None:
 def new_key() -> None:
     """Puts a fresh key in front of the key file; with IPAAS_ENCRYPTION_KEYS set, prints one to put there."""
     settings = read_settings()
-    from blocks import Keyring, add_key
+    from blocks.keyring import Keyring, add_key  # by itself: it needs no Prefect
 
     if settings.encryption_keys:
         typer.echo("put this in front of IPAAS_ENCRYPTION_KEYS, with a comma, wherever ipaas runs:", err=True)
@@ -35,7 +35,7 @@ def new_key() -> None:
 def list_keys(as_json: AsJson = False) -> None:
     """The keys' ids, newest first; never the keys."""
     settings = read_settings()
-    from blocks import Keyring
+    from blocks.keyring import Keyring
 
     ring = Keyring.from_settings(settings)
     source = "IPAAS_ENCRYPTION_KEYS" if settings.encryption_keys else str(settings.key_file)
@@ -52,8 +52,10 @@ def rotate(as_json: AsJson = False) -> None:
     """Seals every credential with the newest key, so that the older ones can be removed."""
     settings = connect()
     from blocks import Keyring, reseal_all
+    from connectors.kit.registry import load_connectors
     from ipaas.connection import prefect
 
+    load_connectors()
     ring = Keyring.from_settings(settings)
     changed = run(reseal_all(ring, connect=prefect))
     if as_json:

@@ -11,13 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from foundation.errors import DefinitionError
+from foundation.printable import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def fail(error: Exception) -> None:
     """Says what is wrong on standard error; a workflow's faults as `file:line: message`, one a line."""
-    typer.echo(str(error) if isinstance(error, DefinitionError) else f"ipaas: {' '.join(str(error).split())}", err=True)
+    if isinstance(error, DefinitionError):
+        text = "\n".join(map(printable, str(error).split("\n")))
+    else:
+        text = printable(f"ipaas: {' '.join(str(error).split())}")
+    typer.echo(text, err=True)
 
 
 def print_json(document: Any) -> None:
@@ -64,4 +69,4 @@ def _cell(value: Any) -> str:
         return _time(value.replace(microsecond=0))
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=_plain)
-    return str(value)
+    return printable(str(value))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive
 
-from flows.expressions import Expression
-from flows.history import Execution, HistoryStore, Status
-from foundation.clock import Clock
-from foundation.errors import ExpressionError
+from flows.history import Execution, Status
+from ipaas.gateway.callers import Callers
 from ipaas.gateway.hooks import Hook
 from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.metrics import Metrics
@@ -36,14 +34,13 @@ _OF_THE_CONNECTION = frozenset(
 
 @dataclass
 class Answers:
-    store: HistoryStore
     waiting: Waiting
-    clock: Clock
+    callers: Callers
     metrics: Metrics
     cancel: Cancel
 
-    async def result(self, hook: Hook, answer: Expression, execution_id: str, receive: Receive) -> Response | None:
-        """What the workflow answers; a problem if it failed; None if it has not ended in time.
+    async def result(self, hook: Hook, execution_id: str, receive: Receive) -> Response | None:
+        """What the workflow answers; a problem if it failed; None if it has no answer, or none in time.
 
         Args:
             receive: tells when the sender hangs up.
@@ -54,48 +51,58 @@ class Answers:
         if execution.status is not Status.SUCCEEDED:
             status = 504 if execution.status is Status.TIMED_OUT else 500
             return problem_response(status, _failure(execution), execution_id=execution_id)
+        if execution.answer is None:  # it began as a version that answers when the event is accepted
+            return None
         try:
-            said = answer.render(await self._scope(hook, execution))
-            return as_response(said["status"], said["body"], said["headers"])
-        except (ExpressionError, ValueError, TypeError) as error:
-            logger.error("workflow %s: respond: %s", hook.workflow, error)
-            return problem_response(500, f"respond: {error}", execution_id=execution_id)
+            return _sent(execution.answer)
+        except (KeyError, ValueError, TypeError) as error:
+            logger.error("workflow %s: %s", hook.workflow, error)
+            return problem_response(500, str(error), execution_id=execution_id)
 
     async def _end(self, hook: Hook, execution_id: str, receive: Receive) -> Execution | None:
-        ended = asyncio.create_task(self.waiting.wait(execution_id, hook.respond.timeout))
+        respond = hook.respond
+        if respond.on_disconnect == "continue":
+            execution, left = await self._end_or_departure(execution_id, respond.timeout, receive)
+            is_forsaken = False
+        else:
+            await self.callers.arrived(execution_id, respond.timeout)
+            execution, left = await self._end_or_departure(execution_id, respond.timeout, receive)
+            is_forsaken = await self.callers.left(execution_id, has_ended=execution is not None) and left
+        if left:
+            self.metrics.hung_up.labels(hook.workflow).inc()
+        if is_forsaken:
+            await self.cancel(execution_id)
+        return execution
+
+    async def _end_or_departure(
+        self, execution_id: str, timeout: float, receive: Receive
+    ) -> tuple[Execution | None, bool]:
+        """The execution if it ended in time, and whether the sender hung up before."""
+        ended = asyncio.create_task(self.waiting.wait(execution_id, timeout))
         hung_up = asyncio.create_task(_hang_up(receive))
         try:
             await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                return ended.result()
+            return (ended.result(), False) if ended.done() else (None, True)
         finally:
             for task in (ended, hung_up):
                 task.cancel()
             await asyncio.wait({ended, hung_up})
-        self.metrics.hung_up.labels(hook.workflow).inc()
-        if hook.respond.on_disconnect == "cancel" and not self.waiting.anyone(execution_id):
-            await self.cancel(execution_id)
-        return None
-
-    async def _scope(self, hook: Hook, execution: Execution) -> dict[str, Any]:
-        whole = await self.store.execution(execution.id) or execution
-        scope: dict[str, Any] = {
-            "event": whole.event,
-            "workflow": {"name": hook.workflow},
-            "execution": {"id": execution.id},
-            "now": self.clock.now(),
-        }
-        steps = {
-            step.step_id: {"output": step.output, "status": step.status, "error": step.error} for step in whole.steps
-        }
-        variables = hook.vars.render(scope) if hook.vars else {}
-        return scope | {"output": whole.output, "steps": steps, "vars": variables}
 
 
 async def _hang_up(receive: Receive) -> None:
     """Returns when the sender has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _sent(answer: Mapping[str, Any]) -> Response:
+    """Raises ValueError, TypeError, KeyError: there is no such answer."""
+    if "problem" in answer:
+        raise ValueError(answer["problem"])
+    try:
+        return as_response(answer["status"], answer["body"], answer["headers"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"respond: {error}") from None
 
 
 def as_response(status: Any, body: Any, headers: dict[str, Any]) -> Response:

@@ -28,8 +28,11 @@ from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway import api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
+from ipaas.gateway.budget import BodyBudget, Turns
+from ipaas.gateway.callers import CallerNotes, Callers
 from ipaas.gateway.entrance import Door, Entrance
 from ipaas.gateway.hooks import Hooks
+from ipaas.gateway.inbound import OffTheLoop
 from ipaas.gateway.metrics import FromHistory, Metrics
 from ipaas.gateway.problems import (
     Problem,
@@ -46,6 +49,9 @@ from ipaas.platform.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
 
 logger = logging.getLogger("ipaas.gateway")
+
+TURN_BYTES = 8 * 1024 * 1024
+"""Of bodies that are understood and stored at once: what a transaction may have to hold."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
     )
     app.state.settings, app.state.metrics, app.state.door = settings, Metrics(), Door()
     app.state.rates = Rates(settings)
+    app.state.bodies = BodyBudget(max(settings.max_inflight_bytes, settings.max_body_bytes))
+    app.state.metrics.body_bytes.set_function(lambda: app.state.bodies.held)
     app.include_router(api.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_api_route("/readyz", _readyz, include_in_schema=False)
@@ -122,7 +130,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
     metrics: Metrics = state.metrics
     async with open_(settings) as given:
         store, clock = given.store, given.clock
-        hooks, waiting = Hooks(store), Waiting(store)
+        hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
         backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
         dispatcher = Dispatcher(store, given.prefect, _count_dispatched(metrics, clock))
         state.store, state.prefect, state.clock = store, given.prefect, clock
@@ -136,9 +144,14 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
             hooks=hooks,
             credentials=given.credentials,
             dispatcher=dispatcher,
-            answers=Answers(store, waiting, clock, metrics, _cancel_for_sender(given)),
+            answers=Answers(
+                waiting, Callers(store if isinstance(store, CallerNotes) else None), metrics, _cancel_for_sender(given)
+            ),
             backlog=backlog,
             rates=state.rates,
+            bodies=state.bodies,
+            turns=Turns(TURN_BYTES),
+            off_the_loop=off_the_loop,
             clock=clock,
             metrics=metrics,
             door=state.door,
@@ -149,6 +162,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         try:
             yield
         finally:
+            off_the_loop.close()
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foundation.ids import new_id
 from foundation.log_fields import log_fields
+from ipaas.gateway.budget import BodyBudget
 from ipaas.gateway.payload import read_body
 from ipaas.gateway.problems import Problem, unavailable
 
@@ -34,7 +35,7 @@ class Door:
 
 
 class Entrance:
-    """ASGI middleware around the whole application, whose state has `front`, `door` and `settings`."""
+    """ASGI middleware around the whole application, whose state has `front`, `bodies`, `door` and `settings`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -63,12 +64,14 @@ class Entrance:
         elif state.door.shut and path not in WATCHED:
             await shutting_down().response()(scope, receive, send)
         else:
-            try:
-                body = await read_body(Request(scope, receive), state.settings.max_body_bytes)
-            except Problem as problem:
-                await problem.response()(scope, receive, send)
-                return
-            await self.app(scope, _replayed(body, receive), send)
+            bodies: BodyBudget = state.bodies
+            with bodies.share() as share:
+                try:
+                    body = await read_body(Request(scope, receive), state.settings.max_body_bytes, share)
+                except Problem as problem:
+                    await problem.response()(scope, receive, send)
+                    return
+                await self.app(scope, _replayed(body, receive), send)
 
 
 def shutting_down() -> Problem:

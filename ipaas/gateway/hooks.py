@@ -6,9 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from blocks import Credential, credential_type
@@ -21,12 +19,11 @@ from connectors.webhooks import (
     handshake_methods,
     secret_headers,
 )
-from flows.expressions import Expression, compile_value
+from flows.expressions import Expression
 from flows.history import HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
-from flows.language.place import ANSWER_NAMES, VARS_NAMES
+from flows.language.input_schema import InputSchema
 from flows.language.workflow import compile_dedupe
-from flows.language.yaml_source import load_workflow
 from foundation.errors import CredentialError, IpaasError
 
 logger = logging.getLogger("ipaas.gateway")
@@ -49,12 +46,10 @@ class Hook:
     greets_with: frozenset[str]
     """Methods that the scheme's handshake uses, whatever the workflow's methods are."""
     hidden_headers: frozenset[str]
+    """Not stored with an event: what proves the sender."""
     dedupe: Expression | None
-    schema: Draft202012Validator | None
+    schema: InputSchema | None
     respond: Respond
-    answer: Expression | None
-    """status, body and headers of `respond`, when it waits for the end."""
-    vars: Expression | None
 
     @property
     def path(self) -> str:
@@ -132,10 +127,6 @@ class Hooks:
 
 def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hook:
     scheme = build_scheme(webhook.auth.scheme, webhook.auth.options) if webhook.auth else None
-    respond = declaration.respond
-    waits = respond.when == "finished"
-    definition = load_workflow(workflow.current.source) if waits and workflow.current.language == "yaml" else None
-    answer: dict[str, Any] = {"status": respond.status, "body": respond.body, "headers": dict(respond.headers)}
     return Hook(
         workflow=workflow.name,
         version=workflow.current.version,
@@ -145,8 +136,6 @@ def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hoo
         greets_with=handshake_methods(scheme) if scheme else frozenset(),
         hidden_headers=NEVER_STORED | (secret_headers(scheme) if scheme else frozenset()),
         dedupe=compile_dedupe(webhook),
-        schema=Draft202012Validator(dict(declaration.input)) if declaration.input is not None else None,
-        respond=respond,
-        answer=compile_value(answer, ANSWER_NAMES) if waits else None,
-        vars=compile_value(definition.vars, VARS_NAMES) if definition else None,
+        schema=InputSchema(declaration.input) if declaration.input is not None else None,
+        respond=declaration.respond,
     )

@@ -37,6 +37,7 @@ class Metrics:
         self.hung_up = counter("ipaas_senders_hung_up", "Senders that left while waiting for a result.", "workflow")
         self.connections_refused = counter("ipaas_connections_refused", "Connections ended by the server.", "reason")
         self.dispatched = counter("ipaas_executions_dispatched", "Executions handed to Prefect.")
+        self.body_bytes = gauge("ipaas_body_bytes", "Bytes of request bodies that are held.")
         self.storage_up = gauge("ipaas_storage_up", "Whether the history's database answered, 1 or 0.")
         self.backlog = gauge("ipaas_backlog", "Executions accepted and not begun.", "workflow")
         self.oldest = gauge("ipaas_backlog_oldest_seconds", "Age of the oldest execution that is not begun.")

@@ -7,23 +7,20 @@ event is durable; Prefect is not in the way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
+from functools import partial
 from time import perf_counter
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from connectors.kit.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
-from flows.expressions import Expression
-from flows.history import HistoryStore, NewExecution, Trigger
-from flows.language.event import Event
+from flows.history import Accepted, Document, HistoryStore, NewExecution, Trigger
 from foundation.clock import Clock
-from foundation.errors import CredentialError, ExpressionError, StorageUnavailable, VerificationFailed
+from foundation.errors import CredentialError, StorageUnavailable, VerificationFailed
 from foundation.ids import new_id
 from foundation.log_fields import log_fields
 from foundation.settings import Settings
@@ -31,17 +28,18 @@ from foundation.tracing import SpanKind, annotate, mark_failed, span, traceparen
 from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.answers import Answers
 from ipaas.gateway.backlog import Backlog
+from ipaas.gateway.budget import BodyBudget, Turns
 from ipaas.gateway.entrance import Door, shutting_down
 from ipaas.gateway.hooks import Hook, Hooks
+from ipaas.gateway.identity import dedupe_keys
+from ipaas.gateway.inbound import INLINE_BYTES, Inbound, OffTheLoop, Understood
 from ipaas.gateway.metrics import Metrics
-from ipaas.gateway.payload import collect, parse_body, read_body, too_deep
+from ipaas.gateway.payload import read_body
 from ipaas.gateway.problems import Problem, unavailable
 from ipaas.gateway.rates import Rates
 from ipaas.logs import Seldom
 
 logger = logging.getLogger("ipaas.gateway")
-
-FAILING_PATHS = 20
 
 
 @dataclass
@@ -56,6 +54,9 @@ class Front:
     answers: Answers
     backlog: Backlog
     rates: Rates
+    bodies: BodyBudget
+    turns: Turns
+    off_the_loop: OffTheLoop
     clock: Clock
     metrics: Metrics
     door: Door
@@ -98,19 +99,39 @@ class Front:
         hook = self._match(request.method, path)
         annotate({"ipaas.workflow": hook.workflow})
         with log_fields(workflow=hook.workflow):
-            body = await read_body(request, self.settings.max_body_bytes)
+            taken = await self._take(hook, request, started)
+            if isinstance(taken, Response):
+                return taken
+            if hook.respond.when == "finished":
+                result = await self.answers.result(hook, taken.execution_id, request.receive)
+                if result:
+                    return result
+            return self._acknowledged(request, taken.execution_id, "duplicate" if taken.duplicate else "accepted")
+
+    async def _take(self, hook: Hook, request: Request, started: float) -> Accepted | Response:
+        """Stores the event, or greets back. When this returns, nothing is held of the body any more."""
+        with self.bodies.share() as share:
+            body = await read_body(request, self.settings.max_body_bytes, share)
             verified = await self._verify(hook, request, body)
             if verified.answer:
                 self.metrics.handshakes.labels(hook.workflow).inc()
                 return Response(verified.answer.body, media_type=verified.answer.content_type)
             if request.method not in hook.webhook.methods:
                 raise _wrong_method(hook)
-            event = _event(hook, request, body, self.clock)
-            _check_schema(hook, event["body"])
-            key = self._dedupe_key(hook, request, event, verified)
-            await self.rates.check_workflow(hook.workflow)
-            self.backlog.check(hook.workflow)
-            return await self._accept(hook, request, event, key, started)
+            inbound = Inbound(
+                request.method,
+                request.scope["path"],
+                request.headers.raw,
+                request.scope["query_string"],
+                body,
+                self.clock.now(),
+            )
+            async with self.turns.take(inbound.size):
+                understood = await self.off_the_loop.understand(hook, inbound)
+                keys = self._dedupe_keys(hook, request, understood, verified)
+                await self.rates.check_workflow(hook.workflow)
+                self.backlog.check(hook.workflow)
+                return await self._accept(hook, understood.event, keys, started)
 
     def _match(self, method: str, path: str) -> Hook:
         hook = self.hooks.match(path)
@@ -131,40 +152,22 @@ class Front:
             self._seldom.warning("workflow %s: deliveries can't be verified: %s", hook.workflow, error)
             raise unavailable("deliveries can't be verified at the moment", reason="credential") from None
         delivery = Delivery(request.method, _url(request), request.headers.raw, body)
+        judged = partial(verify, hook.scheme, delivery, secrets, self.clock.now(), self.settings.public_url)
         try:
-            return verify(hook.scheme, delivery, secrets, self.clock.now(), self.settings.public_url)
+            return await self.off_the_loop.run(judged, large=len(body) > INLINE_BYTES)
         except VerificationFailed as error:
             self._seldom.warning("workflow %s: refused a delivery (%s): %s", hook.workflow, error.reason, error)
             self.metrics.unverified.labels(hook.workflow, error.reason).inc()
             raise Problem(401, "the delivery could not be verified", reason="unverified") from None
 
-    def _dedupe_key(self, hook: Hook, request: Request, event: Mapping[str, Any], verified: Verified) -> str | None:
-        """What makes this delivery the same as another one, scoped to the hook; None: nothing does."""
-        known_by = (
-            ("dedupe", self._rendered_dedupe(hook, hook.dedupe, event) if hook.dedupe else None),
-            ("delivery", verified.delivery_id),
-            ("idempotency-key", request.headers.get("idempotency-key")),
-            ("signature", verified.signature_hash),
-        )
-        for kind, value in known_by:
-            if value:
-                return f"{hook.workflow}\n{hook.path}\n{kind}\n{value}"
-        return None
-
-    def _rendered_dedupe(self, hook: Hook, dedupe: Expression, event: Mapping[str, Any]) -> str | None:
-        try:
-            value = dedupe.render({"event": event})
-        except ExpressionError as error:
-            self._seldom.warning("workflow %s: dedupe: %s", hook.workflow, error)
-            value = None
-        if value is None or value == "":
+    def _dedupe_keys(self, hook: Hook, request: Request, understood: Understood, verified: Verified) -> Sequence[str]:
+        """What makes this delivery the same as another one. None of it: nothing does."""
+        if understood.dedupe_fault:
+            self._seldom.warning("workflow %s: dedupe: %s", hook.workflow, understood.dedupe_fault)
             self.metrics.empty_dedupe.labels(hook.workflow).inc()
-            return None
-        return str(value)
+        return dedupe_keys(hook, understood.dedupe, verified, request.headers.get("idempotency-key"))
 
-    async def _accept(
-        self, hook: Hook, request: Request, event: dict[str, Any], key: str | None, started: float
-    ) -> Response:
+    async def _accept(self, hook: Hook, event: Document, keys: Sequence[str], started: float) -> Accepted:
         now = self.clock.now()
         new = NewExecution(
             id=new_id(),
@@ -173,8 +176,8 @@ class Front:
             trigger=Trigger.WEBHOOK,
             event=event,
             accepted_at=now,
-            dedupe_key=key,
-            dedupe_until=now + timedelta(days=self.settings.dedupe_days) if key else None,
+            dedupe_keys=keys,
+            dedupe_until=now + timedelta(days=self.settings.dedupe_days) if keys else None,
             trace=traceparent(),
         )
         [accepted] = await self.store.accept([new])
@@ -186,50 +189,12 @@ class Front:
             self.metrics.accepted.labels(hook.workflow).inc()
             self.backlog.add(hook.workflow)
             self.dispatcher.poke()
-        if hook.answer:
-            result = await self.answers.result(hook, hook.answer, accepted.execution_id, request.receive)
-            if result:
-                return result
-        return self._acknowledged(request, accepted.execution_id, "duplicate" if accepted.duplicate else "accepted")
+        return accepted
 
     def _acknowledged(self, request: Request, execution_id: str, status: str) -> Response:
         base = self.settings.public_url or f"{request.scope['scheme']}://{request.headers.get('host', '')}"
         url = f"{base.rstrip('/')}/api/executions/{execution_id}"
         return JSONResponse({"execution_id": execution_id, "status": status, "status_url": url}, status_code=202)
-
-
-def _event(hook: Hook, request: Request, body: bytes, clock: Clock) -> dict[str, Any]:
-    """The event as it is stored and as expressions see it, without the headers that hold secrets."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in request.headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name not in hook.hidden_headers:
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    event = Event(
-        body=parse_body(request.headers.get("content-type", ""), body),
-        headers=headers,
-        query=collect(request.query_params.multi_items()),
-        method=request.method,
-        path=request.scope["path"],
-        received_at=clock.now(),
-    )
-    try:
-        return event.document()
-    except ValueError:  # what a document may nest ends at 255 levels
-        raise too_deep() from None
-
-
-def _check_schema(hook: Hook, body: Any) -> None:
-    if hook.schema is None:
-        return
-    try:
-        errors = list(islice(hook.schema.iter_errors(body), FAILING_PATHS))
-    except RecursionError:
-        raise too_deep() from None
-    if errors:
-        failing = [{"path": error.json_path, "message": error.message[:300]} for error in errors]
-        first = f"{failing[0]['path']}: {failing[0]['message']}"
-        raise Problem(422, f"the body does not fit the workflow's input: {first}", reason="schema", errors=failing)
 
 
 def _wrong_method(hook: Hook) -> Problem:

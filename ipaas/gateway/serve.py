@@ -12,6 +12,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
+from connectors.kit.registry import load_connectors
 from foundation.settings import Settings
 from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
@@ -70,10 +71,11 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
     """Serves until SIGTERM or Ctrl-C: then it accepts no more, and answers what it has accepted.
 
     Raises:
-        ConfigurationError: a setting can't be understood, or traces can't be sent.
+        ConfigurationError: a setting can't be understood, a connector can't be loaded, or traces can't be sent.
     """
     set_up_logging(settings)
     set_up_tracing()
+    load_connectors()  # their webhook presets are needed; while it serves, loading them would hold the loop
     # Its warnings are one line for each broken request, at any sender's will; they are counted instead.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     server = make_server(settings, create_app(settings), host=host, port=port)

@@ -54,10 +54,6 @@ class Waiting:
                 if not waiters:
                     del self._waiters[execution_id]
 
-    def anyone(self, execution_id: str) -> bool:
-        """Whether somebody waits for this execution."""
-        return execution_id in self._waiters
-
     def give_up(self) -> None:
         """Answers all who wait that it has not ended: the gateway stops."""
         for execution_id in list(self._waiters):

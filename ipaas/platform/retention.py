@@ -11,7 +11,7 @@ from flows.history import HistoryStore
 from foundation.clock import Clock
 from foundation.errors import IpaasError
 
-logger = logging.getLogger("ipaas.platform.retention")
+logger = logging.getLogger("ipaas.retention")
 
 PRUNE_SECONDS = 300.0
 PAUSE_SECONDS = 0.05

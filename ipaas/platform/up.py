@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flows.on_prefect.flow import WorkflowFlow
 
-logger = logging.getLogger("ipaas.platform.up")
+logger = logging.getLogger("ipaas.up")
 
 START_SECONDS = 90.0
 """How long a part may take until it answers; a cold machine compiles Prefect's modules first."""
@@ -239,7 +239,9 @@ async def _start(platform: Platform, settings: Settings, flows: Sequence[Workflo
 async def register_block_types(client: PrefectClient) -> None:
     """Shows our credential types among the blocks of Prefect's UI."""
     from blocks import BLOCK_TYPES
+    from connectors.kit.registry import load_connectors
 
+    load_connectors()
     for block_type in BLOCK_TYPES.values():
         await block_type.register_type_and_schema(client=client)
 

@@ -30,7 +30,7 @@ from flows.on_prefect.internals import plan_runs
 from flows.on_prefect.loader import ENTRYPOINT
 from flows.on_prefect.schedules import missing_schedules
 
-logger = logging.getLogger("ipaas.worker.deployments")
+logger = logging.getLogger("ipaas.worker")
 
 NO_LIMIT = 1_000_000
 """What the history is told when the limit was taken away in Prefect."""

@@ -11,7 +11,7 @@ from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 
-logger = logging.getLogger("ipaas.worker.listening")
+logger = logging.getLogger("ipaas.worker")
 
 AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 2.0

@@ -29,7 +29,7 @@ from flows.on_prefect.flow_runs import PAGE
 from flows.on_prefect.schedules import declared_schedule, missed_runs
 from ipaas.worker.deployments import Deployments
 
-logger = logging.getLogger("ipaas.worker.missed")
+logger = logging.getLogger("ipaas.worker")
 
 
 class MissedTimes:

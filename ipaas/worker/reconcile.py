@@ -31,7 +31,7 @@ from ipaas.worker.patience import Patience
 from ipaas.worker.settlement import Settlement
 from ipaas.worker.verdict import STALE_SECONDS, ExecutionFacts, RunFacts, Verdict, decide
 
-logger = logging.getLogger("ipaas.worker.reconcile")
+logger = logging.getLogger("ipaas.reconcile")
 
 SETTLED_SECONDS = 10.0
 """A run that ended here may still be Running in Prefect for a moment: a round looks at it only after this long."""

@@ -23,7 +23,7 @@ from flows.history import Execution, Status
 from flows.on_prefect.run import CANCELLED_IN_PREFECT
 from ipaas.worker.verdict import REPLACED, Verdict
 
-logger = logging.getLogger("ipaas.worker.settlement")
+logger = logging.getLogger("ipaas.reconcile")
 
 
 class Settlement:

@@ -40,7 +40,7 @@ from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.missed import MissedTimes
 from ipaas.worker.reconcile import Reconciler
 
-logger = logging.getLogger("ipaas.worker.worker")
+logger = logging.getLogger("ipaas.worker")
 
 DRAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from outside_package import with_package
 from platform_process import eventually, free_port
 from postgres import answering_server, new_database
 from prefect.client.orchestration import PrefectClient
@@ -54,6 +55,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     settings = Settings(_env_file=None, home=home)  # type: ignore[call-arg]
     server = PrefectServer(f"http://127.0.0.1:{port}/api", settings)
     environment = server_environment(settings, host="127.0.0.1", port=port) | {"IPAAS_HOME": str(home)}
+    environment = with_package(environment)
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ipaas.platform.prefect_server"], env=environment, stdout=log, stderr=log

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import BlockDocumentUpdate
@@ -15,7 +16,6 @@ from blocks import (
     BearerToken,
     Keyring,
     PrefectCredentials,
-    SlackCredential,
     WebhookSecret,
     delete_credential,
     list_credentials,
@@ -24,6 +24,8 @@ from blocks import (
     save_credential,
     use_keyring,
 )
+from blocks.sealed_text import Sealed
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 from foundation.masking import Masker
@@ -73,15 +75,46 @@ async def test_without_secrets_the_api_shows_not_even_the_sealed_text() -> None:
     await save_credential("hidden", WebhookSecret, {"secret": "s3cret-1", "previous": ["s3cret-0"]})
     async with get_client() as client:
         document = await client.read_block_document_by_name("hidden", "webhook-secret", include_secrets=False)
-    assert "ipaas:v1" not in str(document.data)
+    assert "ipaas:v2" not in str(document.data)
     assert document.data["secret"] == "********"
 
 
 async def test_a_placeholder_sent_back_by_the_ui_keeps_the_secrets() -> None:
-    await save_credential("edited", ApiKey, {"key": "s3cret-1", "previous": ["s3cret-0"]})
-    await typed_into_the_ui("edited", "api-key", key="********", previous="********", header="X-Other")
+    await save_credential("edited", ApiKey, {"key": "s3cret-1", "header": "X-Own", "previous": ["s3cret-0"]})
+    await typed_into_the_ui("edited", "api-key", key="********", previous="********", header="X-Own")
     credential = await load_credential("edited", ApiKey)
-    assert (credential.header, credential.accepted("key")) == ("X-Other", ["s3cret-1", "s3cret-0"])
+    assert (credential.header, credential.accepted("key")) == ("X-Own", ["s3cret-1", "s3cret-0"])
+
+
+async def test_a_header_changed_where_nothing_guards_it_does_not_get_the_secret() -> None:
+    await save_credential("diverted", ApiKey, {"key": "s3cret-1"})
+    await typed_into_the_ui("diverted", "api-key", key="********", header="X-Elsewhere")
+    with pytest.raises(CredentialError, match=r"'diverted': api-key\.key can't be opened: .* or header was changed"):
+        await load_credential("diverted", ApiKey)
+    with pytest.raises(CredentialError, match="header was changed"):
+        (await ApiKey.load("diverted")).reveal("key")
+
+
+async def test_a_loaded_block_is_not_saved_under_another_name() -> None:
+    await save_credential("original", BearerToken, {"token": "tok-1"})
+    loaded = await BearerToken.load("original")
+    await loaded.save("original", overwrite=True)
+    with pytest.raises(CredentialError, match="belongs to another credential"):
+        await loaded.save("renamed")
+    assert (await load_credential("original", BearerToken)).reveal("token") == "tok-1"
+
+
+async def test_a_block_loaded_by_hand_opens_what_the_ui_stored_in_plaintext() -> None:
+    await save_credential("by-hand-typed", BearerToken, {"token": "first-1"})
+    await typed_into_the_ui("by-hand-typed", "bearer", token="s3cret-2")
+    assert (await BearerToken.load("by-hand-typed")).reveal("token") == "s3cret-2"
+
+
+async def test_an_anonymous_block_opens_again() -> None:
+    document = await BearerToken(token="tok-1")._save(is_anonymous=True)
+    async with get_client() as client:
+        stored = await client.read_block_document(document, include_secrets=True)
+    assert BearerToken._from_block_document(stored).reveal("token") == "tok-1"
 
 
 async def test_what_the_ui_stored_in_plaintext_is_sealed_when_it_is_used(caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +184,7 @@ async def test_after_resealing_the_old_key_is_not_needed() -> None:
 
 async def test_a_change_is_seen_after_the_ttl() -> None:
     clock = ManualClock()
-    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5)
+    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5, patience=15)
     await save_credential("changing", BearerToken, {"token": "first-1"})
     assert (await source.get("changing", BearerToken)).reveal("token") == "first-1"
     await save_credential("changing", BearerToken, {"token": "second-1"})
@@ -162,10 +195,35 @@ async def test_a_change_is_seen_after_the_ttl() -> None:
 
 async def test_a_credential_deleted_meanwhile_is_not_served_from_the_cache() -> None:
     clock = ManualClock()
-    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5)
+    source = PrefectCredentials(masker=Masker(), clock=clock, ttl=5, patience=15)
     await save_credential("leaving", BearerToken, {"token": "first-1"})
     await source.get("leaving", BearerToken)
     await delete_credential("leaving")
     clock.move(seconds=5)
     with pytest.raises(CredentialError, match="does not exist"):
         await source.get("leaving", BearerToken)
+
+
+def sealed_as_v1(text: str, slug: str, field: str) -> str:
+    nonce = b"n" * 12
+    ciphertext = AESGCM(OLD).encrypt(nonce, text.encode(), f"{slug}\0{field}".encode())
+    return Sealed("1", RING.key_ids[0], nonce, ciphertext).text()
+
+
+async def test_seals_of_the_older_form_open_and_are_made_new_by_a_rotation() -> None:
+    for item in await list_credentials():
+        await delete_credential(item.name)
+    await save_credential("older", ApiKey, {"key": "new-1", "header": "X-Shop"})
+    older = {field: [sealed_as_v1(f"s3cret-{field}", "api-key", field)] for field in ("key", "previous")}
+    await typed_into_the_ui("older", "api-key", key=older["key"][0], previous=older["previous"])
+    assert (await load_credential("older", ApiKey)).accepted("key") == ["s3cret-key", "s3cret-previous"]
+
+    assert await reseal_all() == 1
+
+    data = await stored("older", "api-key")
+    assert [text[:9] for text in (data["key"], *data["previous"])] == ["ipaas:v2:"] * 2
+    assert (await load_credential("older", ApiKey)).accepted("key") == ["s3cret-key", "s3cret-previous"]
+    assert await reseal_all() == 0
+    await typed_into_the_ui("older", "api-key", header="X-Elsewhere")
+    with pytest.raises(CredentialError, match="or header was changed"):
+        await load_credential("older", ApiKey)

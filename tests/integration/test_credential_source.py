@@ -16,7 +16,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect_client import AWAY, prefect_client
 
-from blocks import Keyring, PrefectCredentials, SlackCredential, load_credential, save_credential
+from blocks import Keyring, PrefectCredentials, load_credential, save_credential
+from blocks.sealed_text import Place
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker
@@ -51,7 +53,9 @@ async def name(prefect_api: str) -> str:
 
 
 def source(connecting: Connecting, clock: ManualClock, masker: Masker | None = None) -> PrefectCredentials:
-    return PrefectCredentials(RING, masker=masker or Masker(), clock=clock, ttl=5, grace=60, connect=connecting)
+    return PrefectCredentials(
+        RING, masker=masker or Masker(), clock=clock, ttl=5, grace=60, patience=15, connect=connecting
+    )
 
 
 async def test_a_loaded_credential_is_open_and_its_secrets_are_masked(connecting: Connecting, name: str) -> None:
@@ -139,7 +143,7 @@ async def test_a_stored_placeholder_is_a_lost_secret_and_said_so(connecting: Con
 
 
 async def test_fields_that_this_version_does_not_know_are_ignored(connecting: Connecting, name: str) -> None:
-    token = RING.seal("xoxb-2", block_type="slack", field="token")
+    token = RING.seal("xoxb-2", Place("slack", "token", f"{name}-copy"))
     copy = await copied_in_prefect(connecting, name, token=token, added_later="{}")
     credential = await load_credential(copy, SlackCredential, keyring=RING, connect=connecting)
     assert credential.reveal("token") == "xoxb-2"

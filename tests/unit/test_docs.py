@@ -186,6 +186,11 @@ def test_the_reference_has_every_action_that_ships() -> None:
     assert told == [name for name in registry() if name.partition(".")[0] in BUILT_IN]
 
 
+def test_the_connector_of_the_how_to_is_the_one_that_tests_install() -> None:
+    package = ROOT / "tests" / "packages" / "acme_parcels" / "acme_parcels.py"
+    assert f"```python\n{package.read_text(encoding='utf-8')}```" in page("how-to/write-a-connector.md")
+
+
 def test_every_refusal_of_the_gateway_is_in_the_reference() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "ipaas" / "gateway").glob("*.py"))
     statuses = set(re.findall(r"Problem\((\d{3})", sources))

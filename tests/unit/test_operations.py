@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
-from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, begun, ended, get, running
+from store_builders import SECOND, T0, a_step, a_version, accepted, begun, ended, finish, get, running, save
 
 from flows.history import MemoryStore, Status, Trigger
 from foundation.clock import ManualClock
@@ -82,7 +82,7 @@ async def test_only_known_executions_are_cancelled_and_replayed(
 
 
 async def test_a_replay_runs_the_same_event_on_the_same_version(store: MemoryStore, clock: ManualClock) -> None:
-    first = await ended(store, Status.FAILED, version="v1", event={"body": 1}, dedupe_key="k")
+    first = await ended(store, Status.FAILED, version="v1", event={"body": 1}, dedupe_keys=("k",))
     await store.publish(a_version("v2"))
 
     again = await get(store, await operations.replay(store, clock, first))
@@ -96,8 +96,8 @@ async def test_a_replay_from_a_step_keeps_what_was_done_before_it(store: MemoryS
     first = await running(store)
     statuses = [Status.SUCCEEDED, Status.SKIPPED, Status.FAILED, Status.SUCCEEDED, Status.SUCCEEDED]
     for number, status in enumerate(statuses):
-        await store.save_step(first, a_step(f"s{number}", status, output=number, started_at=T0 + number * SECOND))
-    await store.finish(first, Status.FAILED, now=T0 + HOUR)
+        await save(store, first, a_step(f"s{number}", status, output=number, started_at=T0 + number * SECOND))
+    await finish(store, first, Status.FAILED)
 
     again = await get(store, await operations.replay(store, clock, first, from_step="s3"))
 
@@ -106,8 +106,8 @@ async def test_a_replay_from_a_step_keeps_what_was_done_before_it(store: MemoryS
 
 async def test_a_replay_from_an_unknown_step_names_those_there_are(store: MemoryStore, clock: ManualClock) -> None:
     first = await running(store)
-    await store.save_step(first, a_step("one"))
-    await store.finish(first, Status.FAILED, now=T0)
+    await save(store, first, a_step("one"))
+    await finish(store, first, Status.FAILED)
 
     with pytest.raises(NotFound, match="has no step two; it has one"):
         await operations.replay(store, clock, first, from_step="two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from store_suite import DAY, HOUR, T0, accepted, an_execution, ended, ids, running
+from store_builders import DAY, HOUR, T0, accepted, an_execution, ended, ids, running
 
 from flows.history import MemoryStore
 from foundation.clock import ManualClock
@@ -38,9 +38,18 @@ def store(clock: ManualClock) -> CountingStore:
     return CountingStore(clock)
 
 
+async def ended_at(at: datetime, store: CountingStore, clock: ManualClock) -> str:
+    """An execution that ended then."""
+    away = (at - clock.now()).total_seconds()
+    clock.move(seconds=away)
+    execution_id = await ended(store)
+    clock.move(seconds=-away)
+    return execution_id
+
+
 async def test_only_what_ended_longer_ago_goes(store: CountingStore, clock: ManualClock) -> None:
-    await ended(store, at=T0)
-    kept = [await ended(store, at=T0 + DAY), await accepted(store), await running(store)]
+    await ended_at(T0, store, clock)
+    kept = [await ended_at(T0 + DAY, store, clock), await accepted(store), await running(store)]
 
     assert await prune(store, clock, older_than=30 * A_DAY) == 1
 
@@ -48,7 +57,7 @@ async def test_only_what_ended_longer_ago_goes(store: CountingStore, clock: Manu
 
 
 async def test_more_than_are_kept_go_even_when_they_are_young(store: CountingStore, clock: ManualClock) -> None:
-    executions = [await ended(store, at=T0 + 30 * DAY + n * HOUR) for n in range(5)]
+    executions = [await ended_at(T0 + 30 * DAY + n * HOUR, store, clock) for n in range(5)]
     waiting = await accepted(store)
 
     assert await prune(store, clock, older_than=30 * A_DAY, keep=2) == 3
@@ -57,14 +66,14 @@ async def test_more_than_are_kept_go_even_when_they_are_young(store: CountingSto
 
 
 async def test_fewer_than_are_kept_go_when_they_are_old(store: CountingStore, clock: ManualClock) -> None:
-    await ended(store, at=T0)
+    await ended_at(T0, store, clock)
 
     assert await prune(store, clock, older_than=30 * A_DAY, keep=100) == 1
 
 
 async def test_it_goes_in_small_steps_with_pauses(store: CountingStore, clock: ManualClock) -> None:
     for _ in range(5):
-        await ended(store, at=T0)
+        await ended_at(T0, store, clock)
 
     assert await prune(store, clock, older_than=A_DAY, batch=2) == 5
 
@@ -73,14 +82,14 @@ async def test_it_goes_in_small_steps_with_pauses(store: CountingStore, clock: M
 
 
 async def test_deliveries_whose_time_is_over_are_forgotten(store: CountingStore, clock: ManualClock) -> None:
-    await store.accept([an_execution(dedupe_key=f"k{n}", dedupe_until=T0 + HOUR) for n in range(5)])
+    await store.accept([an_execution(dedupe_keys=(f"k{n}",), dedupe_until=T0 + HOUR) for n in range(5)])
 
     await prune(store, clock, older_than=A_DAY, batch=2)
 
-    assert await store.forget_deliveries(now=clock.now(), limit=10) == 0
+    assert await store.forget_deliveries(limit=10) == 0
 
 
 async def test_a_retention_longer_than_time_itself_keeps_all(store: CountingStore, clock: ManualClock) -> None:
-    await ended(store, at=T0)
+    await ended_at(T0, store, clock)
 
     assert await prune(store, clock, older_than=1e300) == 0

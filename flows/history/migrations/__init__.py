@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -17,9 +18,11 @@ from foundation.errors import ConfigurationError
 _LOCK = 0x69_70_61_61_73  # "ipaas": the advisory lock's number, the same in every process
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(url: str, revision: str = "head") -> None:
     """Brings the schema to this version's. Does nothing when it is there; safe when several processes do it at once.
 
+    Args:
+        revision: an older one, for tests of the way from there.
     Raises:
         ConfigurationError: the schema is newer than this version knows, or the SQLite file's folder is missing.
         StorageUnavailable: the database does not answer.
@@ -32,7 +35,7 @@ async def upgrade(url: str) -> None:
         file.touch(mode=0o600)  # events are nobody else's business; SQLite gives its other files the same mode
     engine = connect(parsed, connections=1, writes=True)
     try:
-        await transaction(engine, _upgrade, at_start=True)
+        await transaction(engine, partial(_upgrade, target=revision), at_start=True)
     finally:
         await engine.dispose()
 
@@ -66,7 +69,7 @@ def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, target: str) -> None:
     if connection.dialect.name == "postgresql":  # on SQLite the transaction itself lets nobody else in
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     revision = _current(connection)
@@ -74,7 +77,7 @@ def _upgrade(connection: Connection) -> None:
         _require_known(revision)
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, target)
 
 
 def _require_known(revision: str) -> None:

@@ -34,7 +34,8 @@ async def execute(url: str, statement: str) -> None:
 
 async def test_tables_and_migrations_agree(history_url: str) -> None:
     def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+        options = {"compare_type": True, "compare_server_default": True}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
     engine = connect(database_url(history_url), connections=1, writes=False)
     async with engine.connect() as connection:

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from store_suite import HOUR, SECOND, T0, a_step, a_version, accepted, ended, get, running
+from store_builders import HOUR, SECOND, T0, a_step, a_version, accepted, ended, finish, get, running, save
 
 from flows.history import MemoryStore, Status
+from foundation.clock import ManualClock
 from foundation.errors import StorageUnavailable
 
 DECLARATION: dict[str, Any] = {"name": "orders", "triggers": [{"kind": "webhook", "path": "orders", "auth": "none"}]}
@@ -25,11 +26,12 @@ def assert_problem(response: httpx.Response, status: int, detail: str) -> None:
 # Executions
 
 
-async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: MemoryStore) -> None:
+async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: MemoryStore, clock: ManualClock) -> None:
     execution_id = await running(store, flow_run_id="run-1", event={"body": {"amount": 12}})
     step = a_step(attempts=2, output={"ts": "1"}, started_at=T0, finished_at=T0 + SECOND)
-    await store.save_step(execution_id, step)
-    await store.finish(execution_id, Status.SUCCEEDED, now=T0 + HOUR, output={"sent": "1"})
+    await save(store, execution_id, step)
+    clock.move(hours=1)
+    await finish(store, execution_id, Status.SUCCEEDED, output={"sent": "1"})
 
     response = await client.get(f"/executions/{execution_id}")
 
@@ -177,8 +179,8 @@ async def test_a_replay_starts_from_a_step_on_another_version(client: httpx.Asyn
     await store.publish(a_version("v2"))
     first = await running(store)
     for step in ("one", "two"):
-        await store.save_step(first, a_step(step, output=step, started_at=T0))
-    await store.finish(first, Status.FAILED, now=T0)
+        await save(store, first, a_step(step, output=step, started_at=T0))
+    await finish(store, first, Status.FAILED)
 
     response = await client.post(f"/executions/{first}/replay", json={"from": "two", "version": "current"})
 

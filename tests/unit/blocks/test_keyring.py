@@ -2,19 +2,23 @@ import base64
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from blocks.keyring import Keyring, add_key, default_keyring, key_id_of, use_keyring
+from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
+from blocks.sealed_text import Place, Sealed, key_id_of
 from foundation.errors import ConfigurationError, CredentialError
 from foundation.settings import Settings
 
 RING = Keyring.generate()
 OLD, NEW = b"o" * 32, b"n" * 32
+TOKEN = Place("slack", "token", "team", {"base_url": "https://a.test"})
 
 
 def settings(home: Path, *keys: str) -> Settings:
@@ -22,11 +26,11 @@ def settings(home: Path, *keys: str) -> Settings:
 
 
 def sealed_by(ring: Keyring, text: str = "s3cret") -> str:
-    return ring.seal(text, block_type="slack", field="token")
+    return ring.seal(text, TOKEN)
 
 
 def opened_by(ring: Keyring, sealed: str) -> str:
-    return ring.open(sealed, block_type="slack", field="token")
+    return ring.open(sealed, TOKEN)
 
 
 @given(st.text())
@@ -39,7 +43,7 @@ def test_what_was_sealed_opens_again(text: str) -> None:
 
 def test_a_sealed_value_names_its_key_and_is_new_every_time() -> None:
     first, second = sealed_by(RING), sealed_by(RING)
-    assert first.startswith(f"ipaas:v1:{RING.key_ids[0]}:")
+    assert first.startswith(f"ipaas:v2:{RING.key_ids[0]}:")
     assert first != second
 
 
@@ -63,11 +67,69 @@ def test_a_changed_value_does_not_open(data: st.DataObject) -> None:
 @pytest.mark.parametrize(("block_type", "field"), [("slack", "previous"), ("bearer", "token")])
 def test_a_value_moved_to_another_field_does_not_open(block_type: str, field: str) -> None:
     with pytest.raises(CredentialError, match=f"{block_type}.{field} can't be opened"):
-        RING.open(sealed_by(RING), block_type=block_type, field=field)
+        RING.open(sealed_by(RING), Place(block_type, field, "team"))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "xoxb-plain", "ipaas:v1:", "ipaas:v1:0000abcd:", "ipaas:v1:0000abcd:AAAA", "ipaas:v1:0000abcd:a"]
+    "place",
+    [
+        replace(TOKEN, document="other"),
+        replace(TOKEN, document=""),
+        replace(TOKEN, bound={"base_url": "https://b.test"}),
+        replace(TOKEN, bound={"base_url": None}),
+        replace(TOKEN, bound={"header": "https://a.test"}),
+        replace(TOKEN, bound={}),
+    ],
+)
+def test_a_value_of_another_document_or_address_does_not_open(place: Place) -> None:
+    with pytest.raises(CredentialError, match=r"slack\.token can't be opened: .* or belongs to another credential"):
+        RING.open(sealed_by(RING), place)
+
+
+def test_what_a_seal_is_bound_to_is_named_when_it_does_not_open() -> None:
+    with pytest.raises(CredentialError, match="or base_url was changed; set the credential again"):
+        RING.open(sealed_by(RING), replace(TOKEN, bound={"base_url": None}))
+
+
+def test_a_type_may_get_a_bound_field_later() -> None:
+    before, after = Place("slack", "token", "team"), Place("slack", "token", "team", {"base_url": None})
+    assert RING.open(RING.seal("s3cret", before), after) == "s3cret"
+
+
+def sealed_as_v1(ring_key: bytes, text: str) -> str:
+    key_id = Keyring([ring_key]).key_ids[0]
+    nonce = b"n" * 12
+    return Sealed("1", key_id, nonce, AESGCM(ring_key).encrypt(nonce, text.encode(), b"slack\0token")).text()
+
+
+def test_the_older_form_opens_and_is_sealed_anew_also_when_its_key_is_the_newest() -> None:
+    ring = Keyring([OLD])
+    older = sealed_as_v1(OLD, "s3cret")
+    assert opened_by(ring, older) == "s3cret"
+    resealed = ring.reseal(older, TOKEN)
+    assert resealed.startswith("ipaas:v2:")
+    assert opened_by(ring, resealed) == "s3cret"
+    with pytest.raises(CredentialError):
+        ring.open(resealed, replace(TOKEN, document="other"))
+
+
+def test_a_seal_can_not_be_passed_off_as_one_of_the_older_form() -> None:
+    sealed = RING.seal("s3cret", Place("slack", "token"))
+    with pytest.raises(CredentialError, match="was changed"):
+        opened_by(RING, sealed.replace("ipaas:v2:", "ipaas:v1:"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "xoxb-plain",
+        "ipaas:v1:",
+        "ipaas:v1:0000abcd:",
+        "ipaas:v2:0000abcd:AAAA",
+        "ipaas:v2:0000abcd:a",
+        "ipaas:v3:0000abcd:AAAA",
+    ],
 )
 def test_malformed_sealed_text_is_a_credential_error(text: str) -> None:
     with pytest.raises(CredentialError, match="malformed"):
@@ -77,9 +139,9 @@ def test_malformed_sealed_text_is_a_credential_error(text: str) -> None:
 def test_rotation_seals_anew_only_what_an_older_key_sealed() -> None:
     rotated = Keyring([NEW, OLD])
     sealed = sealed_by(Keyring([OLD]))
-    resealed = rotated.reseal(sealed, block_type="slack", field="token")
+    resealed = rotated.reseal(sealed, TOKEN)
     assert opened_by(Keyring([NEW]), resealed) == "s3cret"
-    assert rotated.reseal(resealed, block_type="slack", field="token") == resealed
+    assert rotated.reseal(resealed, TOKEN) == resealed
 
 
 def test_keys_of_the_environment_come_first_and_newest_first(tmp_path: Path) -> None:

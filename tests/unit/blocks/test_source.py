@@ -6,7 +6,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 
-from blocks import Keyring, PrefectCredentials, SlackCredential, load_credential, save_credential
+from blocks import Keyring, PrefectCredentials, load_credential, save_credential
+from connectors.slack import SlackCredential
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
 

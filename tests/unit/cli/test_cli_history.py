@@ -36,10 +36,11 @@ def ended(in_history):
             at = NOW - timedelta(minutes=minutes)
             await store.accept([NewExecution(one, "orders", "v1", Trigger.WEBHOOK, {"body": minutes}, at)])
         for one, status in zip(ids, (Status.FAILED, Status.SUCCEEDED), strict=False):
-            await store.begin(one, flow_run_id=None, owner="me", now=NOW, lease_until=NOW)
-            await store.save_step(one, StepExecution("first", "log.message", Status.SUCCEEDED, output={"text": "hi"}))
+            begun = await store.begin(one, flow_run_id=None, owner="me", lease=60)
+            step = StepExecution("first", "log.message", Status.SUCCEEDED, output={"text": "hi"})
+            await store.save_step(begun.hold, step)
             error = {"code": "remote", "message": "refused", "step": "second"} if status is Status.FAILED else None
-            await store.finish(one, status, now=NOW, error=error)
+            await store.finish(begun.hold, status, error=error)
 
     in_history(fill)
     return ids

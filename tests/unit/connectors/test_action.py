@@ -8,11 +8,11 @@ import httpx
 import pytest
 from prefect import Task
 
-from blocks.credential_types import SlackCredential
 from connectors import http, log, slack, transform
 from connectors.kit.action import Action, Unrendered, action
 from connectors.kit.call import current_call, current_runner
 from connectors.kit.testing import acting, answers
+from connectors.slack import SlackCredential
 from foundation.errors import ActionError
 
 

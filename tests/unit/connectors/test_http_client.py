@@ -11,7 +11,8 @@ import pytest
 
 from connectors import http
 from connectors.kit.answer import retry_after_seconds
-from connectors.kit.http_client import CONNECT_SECONDS, MAX_BODY_BYTES, READ_SECONDS, new_client
+from connectors.kit.exchange import MAX_BODY_BYTES
+from connectors.kit.http_client import CONNECT_SECONDS, READ_SECONDS, new_client
 from connectors.kit.testing import acting, answers
 from foundation.errors import ActionError, ConnectionFailed, RemoteError, StepTimeout
 

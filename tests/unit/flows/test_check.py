@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from connectors.kit.action import Unrendered
-from flows.language.check import check_declaration, check_files, check_together, check_workflow, find_workflow_files
+from flows.language.check import check_declaration, check_files, check_together, check_workflow
 from flows.language.definition import Declaration
 from flows.language.yaml_source import declare, load_workflow
-from foundation.errors import DefinitionError
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class FakeAction:
     credential: tuple[type, ...] = ()
     credential_required: bool = False
     unrendered: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
 
 
 async def post(*, channel: str, text: str, count: int = 1, tags: list[str] | None = None, credential: str) -> Any: ...
@@ -219,16 +219,6 @@ def test_one_workflow_can_not_have_a_hook_twice() -> None:
     hooks = "triggers:\n  - webhook: {auth: none}\n  - webhook: {auth: none, methods: [GET]}\n"
     (fault,) = check_together([load_workflow(HEAD + hooks + STEPS)])
     assert "the hook 'orders' is taken" in fault.message
-
-
-def test_files_are_found_however_deep_and_hidden_ones_left_out(tmp_path) -> None:
-    for name in ("b.yaml", "a.yml", "deep/c.yaml", "notes.txt", ".hidden/d.yaml", "code.py"):
-        a_file(tmp_path, name, "")
-    found = [str(path.relative_to(tmp_path)) for path in find_workflow_files([tmp_path])]
-    assert found == ["a.yml", "b.yaml", "deep/c.yaml"]
-    assert list(find_workflow_files([tmp_path / "notes.txt"])) == [tmp_path / "notes.txt"]
-    with pytest.raises(DefinitionError, match="no such file or folder"):
-        list(find_workflow_files([tmp_path / "gone"]))
 
 
 def test_every_files_faults_are_told(tmp_path) -> None:

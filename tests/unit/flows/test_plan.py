@@ -14,6 +14,7 @@ from flows.language.yaml_source import declare
 @dataclass(frozen=True)
 class Renders:
     unrendered: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
 
 
 ACTIONS = {"log.message": Renders(), "transform.template": Renders(frozenset({"template"}))}

@@ -68,7 +68,7 @@ async def test_the_schemes_delivery_id_is_the_identity():
         sent = [
             signed("github", b"{}", now, "d-1"),
             signed("github", b'{"a":1}', now, "d-1"),
-            signed("github", b"{}", now, "d-2"),
+            signed("github", b'{"a":2}', now, "d-2"),
         ]
         told = [(await under_test.http.post("/hooks/orders", **one)).json()["status"] for one in sent]
     assert told == ["accepted", "duplicate", "accepted"]

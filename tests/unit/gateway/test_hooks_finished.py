@@ -34,11 +34,9 @@ async def test_the_answer_is_the_output():
 
 
 async def test_the_workflow_chooses_status_body_and_headers():
-    respond = (
-        """, status: "{{ output.code }}", body: "Dear {{ event.body.name }}", headers: {X-Order: "{{ output.id }}"}"""
-    )
-    async with gateway(answering(respond)) as under_test:
-        answer, _ = await answered(under_test, output={"code": 201, "id": 7})
+    chosen = {"status": 201, "body": "Dear Ada", "headers": {"X-Order": 7}}
+    async with gateway(answering()) as under_test:
+        answer, _ = await answered(under_test, output={}, answer=chosen)
     assert (answer.status_code, answer.text, answer.headers["x-order"]) == (201, "Dear Ada", "7")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
@@ -76,12 +74,26 @@ async def test_a_duplicate_gets_the_first_ones_answer():
     assert len(await under_test.executions()) == 1
 
 
-async def test_an_answer_that_cannot_be_made_is_a_problem_with_the_id():
-    async with gateway(answering(""", body: "{{ output.missing.part }}" """)) as under_test:
-        answer, execution_id = await answered(under_test, output={})
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ({"problem": "respond: output has no missing"}, "respond: output has no missing"),
+        ({"status": 600, "headers": {}, "body": None}, "respond: 600 is no status to answer with"),
+        ({"status": 200, "headers": {"X-A": "a\nb"}, "body": None}, "respond: header X-A"),
+    ],
+)
+async def test_an_answer_that_cannot_be_made_is_a_problem_with_the_id(stored, said):
+    async with gateway(answering()) as under_test:
+        answer, execution_id = await answered(under_test, output={}, answer=stored)
     assert answer.status_code == 500
     assert answer.json()["execution_id"] == execution_id
-    assert "missing" in answer.json()["detail"]
+    assert answer.json()["detail"].startswith(said)
+
+
+async def test_an_execution_that_began_without_an_answer_to_give_is_a_202():
+    async with gateway(answering()) as under_test:
+        answer, execution_id = await answered(under_test, output={}, answer=None)
+    assert (answer.status_code, answer.json()["execution_id"]) == (202, execution_id)
 
 
 async def test_a_gateway_that_stops_gives_a_202_to_those_who_still_wait():

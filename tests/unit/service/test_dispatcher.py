@@ -419,7 +419,7 @@ async def test_it_goes_on_when_prefect_is_back(
     execution_id = await accepted(store)
     running = asyncio.create_task(handing_over.run())
 
-    with caplog.at_level(logging.WARNING, "ipaas.admission.dispatcher"):
+    with caplog.at_level(logging.WARNING, "ipaas.dispatcher"):
         async with asyncio.timeout(10):
             while caplog.text.count("trying again in 0.004 s") < 2:
                 await asyncio.sleep(0.001)

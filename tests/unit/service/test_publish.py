@@ -47,7 +47,7 @@ def test_a_yaml_version_has_the_files_text_whatever_mark_it_begins_with(tmp_path
 
 def test_every_fault_of_every_file_is_named_and_nothing_is_compiled(tmp_path: Path) -> None:
     broken = YAML.replace("log.message", "log.massage").replace("orders", "broken")
-    folder = written(tmp_path, a_yaml=YAML, b_yaml=broken, c_py="import sys\nsys.exit(1)\n")
+    folder = written(tmp_path, a_yaml=YAML, b_yaml=broken, c_py=f"import sys\nsys.exit(1)\n{PYTHON}")
 
     with pytest.raises(DefinitionErrors) as error:
         compile_files([folder])
@@ -78,3 +78,39 @@ async def test_what_is_no_workflow_can_not_be_published(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="is not a workflow"):
         await publish_entrypoint(f"{path}:plain")
+
+
+TRAP = "import pathlib\npathlib.Path(__file__).with_suffix('.sprung').touch()\n"
+
+
+def test_of_a_folder_full_of_traps_only_workflows_are_executed(tmp_path: Path) -> None:
+    """Told of before it is executed."""
+    for name in (
+        "setup.py",
+        "__main__.py",
+        "conftest.py",
+        "tests/test_orders.py",
+        "venv/lib/python3/site-packages/thing/__init__.py",
+        ".git/hooks/hook.py",
+        "node_modules/gyp/gyp.py",
+        "__pycache__/x.py",
+        "imports_only.py",
+        "not_ours.py",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TRAP)
+    for name in ("venv/lib/python3/site-packages/thing/__init__.py", ".git/hooks/hook.py", "node_modules/gyp/gyp.py"):
+        (tmp_path / name).write_text(TRAP + PYTHON)
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    (tmp_path / "imports_only.py").write_text(TRAP + "from flows import workflow\n")
+    (tmp_path / "not_ours.py").write_text(TRAP + PYTHON.replace("from flows", "from elsewhere"))
+    mine = tmp_path / "mine.py"
+    mine.write_text(TRAP + PYTHON)
+    told: list[Path] = []
+
+    assert check([tmp_path], executing=told.append) == []
+    assert [flow.name for flow in compile_files([tmp_path])] == ["from-python"]
+
+    assert told == [mine]
+    assert list(tmp_path.rglob("*.sprung")) == [mine.with_suffix(".sprung")]

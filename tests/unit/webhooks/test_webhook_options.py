@@ -2,7 +2,8 @@
 
 import pytest
 
-from blocks import ApiKey, BasicAuth, BearerToken, Keyring, SlackCredential, WebhookSecret
+from blocks import ApiKey, BasicAuth, BearerToken, Keyring, WebhookSecret
+from connectors.slack import SlackCredential
 from connectors.webhooks import PRESETS, accepted_secrets, build_scheme, credential_types, scheme_names
 from foundation.errors import CredentialError, DefinitionError
 

@@ -64,14 +64,20 @@ def _concurrency(declaration: str | None) -> dict[str, Any]:
 
 
 def _change_indexes() -> None:
-    for name in ("status_accepted_at", "lease_until"):
+    for name in ("status_accepted_at", "lease_until", "flow_run_id", "finished_at"):
         op.drop_index(f"ix_executions_{name}", "executions")
+    for column in ("flow_run_id", "finished_at"):
+        _partial_index(column, [column], f"{column} IS NOT NULL")
     op.create_index("ix_executions_status_id", "executions", ["status", "id"])
     op.create_index("ix_executions_workflow_status_id", "executions", ["workflow", "status", "id"])
     queue = ["workflow", "accepted_at", "id"]
-    _partial_index("waiting", queue, "status = 'accepted' AND admitted_at IS NULL")
+    _partial_index("waiting", queue, "admitted_at IS NULL AND finished_at IS NULL")
     _partial_index("slots", ["workflow"], "admitted_at IS NOT NULL AND finished_at IS NULL")
-    _partial_index("to_dispatch", queue, "status = 'accepted' AND admitted_at IS NOT NULL AND flow_run_id IS NULL")
+    _partial_index(
+        "to_dispatch",
+        queue,
+        "admitted_at IS NOT NULL AND finished_at IS NULL AND owner IS NULL AND flow_run_id IS NULL",
+    )
 
 
 def _partial_index(name: str, columns: list[str], condition: str) -> None:

@@ -1,0 +1,163 @@
+"""What is asked often costs no more in a large history: every statement that is sent finds its rows by an index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from store_suite import a_version, accepted, admitted, an_execution, finish, running
+
+from flows.history import Status
+from flows.history.database import connect, database_url
+from flows.history.sql import SqlStore
+
+Sent = list[tuple[str, Any]]
+
+ENDED = """
+INSERT INTO executions (id, workflow, version, trigger, status, event_id, accepted_at, finished_at, spent, runs)
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+SELECT 'ended-' || n, 'w' || (n % 7), 'v1', 'webhook', 'succeeded', '-', '2026-01-01 00:00', '2026-01-01 00:00', 0, 1
+FROM numbers
+"""
+WAITING = 100
+
+
+@pytest.fixture
+async def store(history_url: str) -> AsyncIterator[SqlStore]:
+    """A history of much that ended, some that waits for a full workflow, a little that runs.
+
+    PostgreSQL has statistics of it, as it makes them itself. SQLite has none: nobody makes them.
+    """
+    store = SqlStore(history_url)
+    await store.open()
+    for workflow in ("full", "free", "quiet"):
+        await store.publish(a_version(workflow=workflow, declaration={"concurrency": {"limit": 5}}))
+    await _sql(history_url, ENDED)
+    await finish(store, await running(store, workflow="w1"), Status.FAILED)
+    await store.accept([an_execution(workflow="full") for _ in range(WAITING)])
+    await admitted(store)
+    for workflow in ("full", "free"):
+        await accepted(store, workflow=workflow, flow_run_id=f"run-of-{workflow}")
+    await running(store, workflow="quiet", lease=-1)
+    if history_url.startswith("postgresql"):
+        await _sql(history_url, "ANALYZE")
+    yield store
+    await store.close()
+
+
+async def _sql(url: str, statement: str) -> None:
+    engine = connect(database_url(url), connections=1, writes=True)
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+@contextmanager
+def sent_by(store: SqlStore) -> Iterator[Sent]:
+    """The queries and updates, with their parameters, that the store sends meanwhile."""
+    sent: Sent = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
+        if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE")):
+            sent.append((statement, parameters[0] if executemany else parameters))
+
+    engines = (store._reader.sync_engine, store._writer.sync_engine)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def plans(url: str, sent: Sent) -> list[str]:
+    """How the database goes about them."""
+    engine = connect(database_url(url), connections=1, writes=True)
+    async with engine.connect() as connection:
+        found = [await _plan(connection, *one) for one in sent]
+        await connection.rollback()
+    await engine.dispose()
+    return found
+
+
+async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+    if connection.dialect.name == "sqlite":
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return "\n".join(row[3] for row in rows)
+    if "FOR NO KEY UPDATE" not in statement and "found(" not in statement:  # reading: planned with the parameters
+        return "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    # Writing: PostgreSQL may come to plan it once for whatever parameters.
+    await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    await connection.exec_driver_sql(f"PREPARE sent AS {statement}")
+    values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
+    plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN EXECUTE sent{values}")).scalars())
+    await connection.exec_driver_sql("DEALLOCATE sent")
+    return plan
+
+
+CALLS: dict[str, tuple[Callable[[SqlStore], Awaitable[Any]], set[str]]] = {
+    "admit": (lambda store: store.admit(limit=100, claim=30), {"waiting", "to_dispatch", "slots"}),
+    "by rare status": (lambda store: store.executions(status=Status.FAILED), {"status_id"}),
+    "by workflow and status": (
+        lambda store: store.executions(workflow="w1", status=Status.FAILED),
+        {"workflow_status_id"},
+    ),
+    "by workflow": (lambda store: store.executions(workflow="quiet"), {"workflow_id"}),
+    "expired": (lambda store: store.expired(), {"status_id"}),
+    "owned": (lambda store: store.owned("host/"), {"status_id"}),
+    "stale dispatches": (lambda store: store.stale_dispatches(older_than=60, limit=10), {"slots"}),
+    "of flow runs": (lambda store: store.executions_of_flow_runs(["run-of-free"]), {"flow_run_id"}),
+    "of a flow run": (lambda store: store.execution_of_flow_run("run-of-free"), {"flow_run_id"}),
+    "end of newest": (lambda store: store.end_of_newest(10), {"finished_at"}),
+    "backlog": (lambda store: store.backlog(), set()),
+    "oldest accepted": (lambda store: store.oldest_accepted(), set()),
+    "by common status": (lambda store: store.executions(status=Status.SUCCEEDED), set()),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_it_scans_no_table_of_executions(store: SqlStore, history_url: str, call: str) -> None:
+    ask, indexes = CALLS[call]
+    with sent_by(store) as sent:
+        await ask(store)
+
+    found = [plan for plan in await plans(history_url, sent) if "executions" in plan]
+
+    assert found
+    assert [plan for plan in found for line in plan.splitlines() if _scans_executions(line)] == []
+    assert indexes <= set(re.findall(r"ix_executions_(\w+)", "\n".join(found)))
+
+
+def _scans_executions(line: str) -> bool:
+    on_postgres = "Seq Scan on executions" in line
+    on_sqlite = line.startswith("SCAN executions") and ("USING" not in line or "autoindex" in line)
+    return on_postgres or on_sqlite
+
+
+@pytest.mark.parametrize("call", ["by common status", "by rare status", "by workflow and status", "admit"])
+async def test_it_sorts_nothing(store: SqlStore, history_url: str, call: str) -> None:
+    """Sorting reads the whole queue before it gives the first row."""
+    with sent_by(store) as sent:
+        await CALLS[call][0](store)
+
+    found = [plan for plan in await plans(history_url, sent) if "executions" in plan]
+
+    assert not [plan for plan in found if "Sort" in plan or "TEMP B-TREE FOR ORDER BY" in plan]
+
+
+async def test_admission_sends_as_many_statements_for_a_long_queue_as_for_a_short_one(store: SqlStore) -> None:
+    await admitted(store)
+
+    async def statements() -> list[str]:
+        with sent_by(store) as sent:
+            await admitted(store, limit=10)
+        return [statement for statement, _ in sent]
+
+    full = await statements()
+    await store.accept([an_execution(workflow="full") for _ in range(WAITING)])
+
+    assert await statements() == full
