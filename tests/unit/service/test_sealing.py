@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from blocks import Keyring
-from ipaas.platform.prefect_server import SealSecrets
+from ipaas.platform.sealing import SealSecrets
 
 RING = Keyring([b"k" * 32])
 OURS, OTHERS, DOCUMENT = "type-of-ours", "type-of-others", "document-1"
