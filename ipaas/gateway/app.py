@@ -187,7 +187,7 @@ async def _healthz() -> dict[str, str]:
 
 
 async def _readyz(request: Request) -> Response:
-    """200 when the database and Prefect answer; 503 names the one that does not. Both tell of loops that had to be restarted."""
+    """200 when the database and Prefect answer; 503 names the one that does not. Both tell of restarted loops."""
     state = request.app.state
     restarted = state.background.restarted()
     extra = {"restarted": restarted} if restarted else {}

@@ -47,7 +47,7 @@ from flows.on_prefect.internals import (
 from flows.on_prefect.python_source import workflow
 from foundation.clock import SystemClock
 from ipaas.admission.dispatcher import Dispatcher
-from ipaas.platform.up import register_block_types
+from ipaas.platform.prepare import register_block_types
 
 
 @pytest.fixture(autouse=True)
