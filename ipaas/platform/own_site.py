@@ -30,11 +30,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches what listens there."""
-    return host == "localhost" or _has(host, "is_loopback")
+    return host == "localhost" or bool((address := _parsed(host)) and address.is_loopback)
 
 
 def is_every_address(host: str) -> bool:
-    return _has(host, "is_unspecified")
+    return bool((address := _parsed(host)) and address.is_unspecified)
 
 
 def with_port(host: str, port: int) -> str:
@@ -99,8 +99,7 @@ class OwnSiteOnly:
         return None
 
     def _is_own(self, host: str, scope: Scope) -> bool:
-        plain, server = _plain(host), scope.get("server")
-        return plain in self._hosts or (server is not None and plain == _plain(with_port(*server)))
+        return (plain := _plain(host)) in self._hosts or plain == _address(scope)
 
 
 def _follows_a_link(scope: Scope) -> bool:
@@ -110,6 +109,12 @@ def _follows_a_link(scope: Scope) -> bool:
         and _header(scope, b"sec-fetch-mode") == "navigate"
         and _header(scope, b"sec-fetch-dest") == "document"
     )
+
+
+def _address(scope: Scope) -> str | None:
+    """The address that a request has come in at. An address only: a name is nobody's until the operator says so."""
+    host, port = scope.get("server") or ("", None)
+    return _plain(with_port(host, port)) if _parsed(host) and port else None
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
@@ -125,8 +130,8 @@ def _plain(host: str) -> str:
     return host.strip().lower().removesuffix(":80").removesuffix(":443")
 
 
-def _has(host: str, quality: str) -> bool:
+def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return bool(getattr(ipaddress.ip_address(host), quality))
+        return ipaddress.ip_address(host)
     except ValueError:  # a name
-        return False
+        return None
