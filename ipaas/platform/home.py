@@ -28,31 +28,35 @@ def prepare_home(home: Path) -> None:
 
 @contextmanager
 def hold_home(home: Path, *, patience: float = ORPHAN_SECONDS + 5) -> Iterator[int]:
-    """Holds the home for this process; gives the lock's file descriptor.
+    """Holds the home for this process; gives a file descriptor for the parts to inherit.
 
-    The parts inherit it, so that the home is held until the last of them is gone, too. When only parts are left, of a
-    platform that was killed, they are about to stop: they are waited for.
+    With it they hold a second lock, until the last of them is gone: when a platform was killed, its parts are about to
+    stop, and are waited for.
 
     Args:
         patience: how many seconds.
 
     Raises:
-        ConfigurationError: another platform runs in this home.
+        ConfigurationError: another platform runs in this home, or parts of one do not stop.
     """
-    path = home / "up.lock"
+    instead = f"uses the home {home}: stop it, or choose another with --home or IPAAS_HOME"
+    with _opened(home / "up.lock") as mine, _opened(home / "parts.lock") as parts:
+        if not _lock(mine):
+            raise ConfigurationError(f"a platform (process {os.pread(mine, 20, 0).decode().strip()}) {instead}")
+        os.ftruncate(mine, 0)
+        os.pwrite(mine, f"{os.getpid()}\n".encode(), 0)
+        end = time.monotonic() + patience
+        while not _lock(parts):
+            if time.monotonic() > end:
+                raise ConfigurationError(f"a part of a platform that was killed still {instead}")
+            time.sleep(0.1)
+        yield parts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        end = time.monotonic() + patience
-        while not _lock(descriptor):
-            owner = _owner(path)
-            if (owner is not None and _lives(owner)) or time.monotonic() > end:
-                process = f" (process {owner})" if owner is not None else ""
-                raise ConfigurationError(
-                    f"a platform{process} uses the home {home}: stop it, or choose another with --home or IPAAS_HOME"
-                )
-            time.sleep(0.1)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -63,20 +67,4 @@ def _lock(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def _owner(path: Path) -> int | None:
-    """Who holds the lock; None while that process has not yet written who it is."""
-    text = path.read_text().strip()
-    return int(text) if text.isdecimal() else None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True

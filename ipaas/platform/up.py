@@ -24,8 +24,8 @@ logger = logging.getLogger("ipaas.platform.up")
 
 GATEWAY_FIRST_SECONDS: Final = 5.0
 """How long the gateway has to answer its callers before the worker, too, takes nothing more."""
-STOP_SECONDS: Final = 40.0
-"""How long gateway and worker together may take to stop: both drain for 30 s."""
+STOP_SECONDS: Final = 45.0
+"""How long gateway and worker together may take to stop: both drain for 30 s, and have 5 s for the rest."""
 STOP_PREFECT_SECONDS: Final = 10.0
 MAX_RESTART_SECONDS: Final = 10.0
 BEHIND_THE_DOOR: Final = 5

@@ -25,10 +25,11 @@ def test_a_killed_supervisor_leaves_no_orphans_and_loses_nothing(own_platform: M
     assert len(parts) == 3
     slow = [platform.send("three-steps", {"n": n}) for n in range(2)]
     eventually(lambda: len(sink.bodies("/slow")) == 2, why="the slow steps run")
+    waiting = [platform.send("to-sink", {"n": n}) for n in range(3)]
     assert platform.process
 
     platform.process.kill()
-    waiting = [platform.send("to-sink", {"n": n}) for n in range(3) if accepts(platform)]
+    platform.process.wait(10)
     _, alive = psutil.wait_procs(parts, HANGING)
 
     assert alive == []
@@ -48,6 +49,7 @@ def test_it_can_be_started_again_while_the_killed_ones_parts_are_stopping(own_pl
     assert platform.process
 
     platform.process.kill()
+    platform.process.wait(10)
     platform.start()
 
     assert [part.pid for part in parts if part.is_running()] == []
@@ -66,14 +68,14 @@ def test_it_stops_though_prefect_does_not_answer(own_platform: Make, sink: Sink,
     assert platform.process
 
     platform.process.send_signal(signal.SIGINT)
+    sink.release.set()
     assert platform.process.wait(HANGING) == 0
     _, alive = psutil.wait_procs(parts, 5)
 
     assert alive == []
-    sink.release.set()
     platform.start()
     assert platform.ended(execution, 120)["status"] == "succeeded"
-    assert len(sink.bodies("/before")) == 1
+    assert [len(sink.bodies(path)) for path in ("/before", "/slow", "/after")] == [1, 1, 1]
 
 
 def test_a_second_ctrl_c_stops_at_once(own_platform: Make, sink: Sink) -> None:
@@ -194,11 +196,6 @@ def body(folder: Path, document: object) -> str:
     file = folder / "body.json"
     file.write_text(json.dumps(document))
     return str(file)
-
-
-def accepts(platform: Platform) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", platform.port)) == 0
 
 
 def is_free(port: int) -> bool:

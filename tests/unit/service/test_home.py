@@ -40,11 +40,13 @@ with hold_home(pathlib.Path(sys.argv[1])):
 
 
 def test_parts_of_a_killed_platform_are_waited_for(tmp_path: Path) -> None:
-    """What they inherited keeps the home held, though the process that is named as its holder is gone."""
     command = [sys.executable, "-c", LEAVE_A_PART_BEHIND, str(tmp_path)]
     part = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     try:
-        with pytest.raises(ConfigurationError, match="uses the home"), hold_home(tmp_path, patience=0.2):
+        with (
+            pytest.raises(ConfigurationError, match="a part of a platform that was killed"),
+            hold_home(tmp_path, patience=0.2),
+        ):
             pass
     finally:
         os.kill(part, 9)
