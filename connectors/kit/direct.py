@@ -50,7 +50,8 @@ async def script_runner() -> AsyncIterator[DirectRunner]:
 
     The HTTP client lives as long as the call: a script may use several event loops, which can't share one.
     """
-    async with new_client() as http:
+    settings = Settings()
+    async with new_client(egress_allow=settings.egress_allow) as http:
         yield DirectRunner(
             Services(
                 http=http,
@@ -58,7 +59,7 @@ async def script_runner() -> AsyncIterator[DirectRunner]:
                 clock=SystemClock(),
                 masker=process_masker,
                 render=_no_templates,
-                connectors=Settings().connectors,
+                connectors=settings.connectors,
             )
         )
 

@@ -38,8 +38,13 @@ def shown_event(event: dict[str, Any]) -> dict[str, Any]:
     key `__prefect_kind` is taken as an instruction (a template, a variable to look up). A run with deeply nested
     parameters can't be read any more, nor can the list of runs that it is in, which every worker asks for.
     """
-    reason = _not_shown_because(event)
-    return hidden_event(event, reason) if reason else event
+    return show(event)[0]
+
+
+def show(event: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The event as Prefect is shown it, and how many bytes the whole of it has."""
+    reason, size = _not_shown_because(event)
+    return hidden_event(event, reason) if reason else event, size
 
 
 def hidden_event(event: dict[str, Any], reason: str) -> dict[str, Any]:
@@ -47,21 +52,21 @@ def hidden_event(event: dict[str, Any], reason: str) -> dict[str, Any]:
     return {**shown, "body": f"not shown here: {reason}; see the execution's event"}
 
 
-def _not_shown_because(event: dict[str, Any]) -> str | None:
+def _not_shown_because(event: dict[str, Any]) -> tuple[str | None, int]:
     try:
         text = json.dumps(event, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
     except ValueError:  # a number beyond what JSON's readers take; half of a surrogate pair
-        return "it has a value that has no form in UTF-8 JSON"
+        return "it has a value that has no form in UTF-8 JSON", SHOWN_BYTES
     if size > SHOWN_BYTES:
-        return f"{size} bytes"
+        return f"{size} bytes", size
     if "__prefect_kind" in text:
-        return "it has a key that Prefect would act on"
+        return "it has a key that Prefect would act on", size
     if "\\u0000" in text:
-        return "it has a NUL character, which PostgreSQL does not take"
+        return "it has a NUL character, which PostgreSQL does not take", size
     if _depth(event) > SHOWN_DEPTH:
-        return f"it is nested more than {SHOWN_DEPTH} levels deep"
-    return None
+        return f"it is nested more than {SHOWN_DEPTH} levels deep", size
+    return None, size
 
 
 def _depth(value: Any) -> int:

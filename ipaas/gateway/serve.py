@@ -20,9 +20,12 @@ from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
 from ipaas.gateway.protocol import Connection, GatewayProtocol, HeldHeaders
 from ipaas.logs import set_up_logging
+from ipaas.platform.stopping import end_within
 
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 30
+GOODBYE_SECONDS = 5
+"""For closing the database and the rest, once nobody is answered any more."""
 GIVE_UP_SECONDS = 25.0
 """While it drains: how long a caller still waits for its execution's end, before it gets its 202."""
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
@@ -46,12 +49,14 @@ class GatewayServer(uvicorn.Server):
         let_the_loop_go_first()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        bound = end_within(DRAIN_SECONDS + GOODBYE_SECONDS, what="gateway")
         state = self._app.state
         state.door.shut = True
         give_up = asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, state.waiting.give_up)
         await super().shutdown(sockets)
         give_up.cancel()
         await asyncio.to_thread(flush_traces)  # uvicorn ends the process by the signal itself: nothing else will
+        bound.cancel()
 
 
 def let_the_loop_go_first() -> None:

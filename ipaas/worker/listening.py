@@ -30,6 +30,7 @@ class Listener:
         self, pool: Callable[[], UUID | None], on_event: Callable[[Event], None], on_connected: Callable[[], None]
     ) -> None:
         self._pool, self._on_event, self._on_connected = pool, on_event, on_connected
+        self._is_lost = False
 
     async def run(self) -> None:
         while True:
@@ -53,10 +54,11 @@ class Listener:
         )
         try:
             async with get_events_subscriber(filter=runs_of_pool, reconnection_attempts=0) as subscriber:
+                self._is_lost = False
                 self._on_connected()
                 async for event in subscriber:
                     self._on_event(event)
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-            logger.warning("lost Prefect's event stream, polling until it is back: %s", error)
-        except Exception:
-            logger.warning("lost Prefect's event stream, polling until it is back", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - of three libraries; whatever it is, it listens again
+            if not self._is_lost:
+                logger.warning("lost Prefect's event stream, polling until it is back: %r", error)
+            self._is_lost = True

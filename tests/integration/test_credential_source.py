@@ -53,7 +53,9 @@ async def name(prefect_api: str) -> str:
 
 
 def source(connecting: Connecting, clock: ManualClock, masker: Masker | None = None) -> PrefectCredentials:
-    return PrefectCredentials(RING, masker=masker or Masker(), clock=clock, ttl=5, grace=60, patience=15, connect=connecting)
+    return PrefectCredentials(
+        RING, masker=masker or Masker(), clock=clock, ttl=5, grace=60, patience=15, connect=connecting
+    )
 
 
 async def test_a_loaded_credential_is_open_and_its_secrets_are_masked(connecting: Connecting, name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from flows.history import MemoryStore, Trigger, WorkflowVersion
@@ -26,8 +24,7 @@ async def stored() -> tuple[MemoryStore, ManualClock]:
 async def test_it_is_stored_for_the_dispatcher():
     store, clock = await stored()
     execution_id = await start(store, clock, "orders", Event(body={"amount": 3}))
-    now = clock.now()
-    [claimed] = await store.claim(limit=10, now=now, until=now + timedelta(seconds=30))
+    [claimed] = await store.admit(limit=10, claim=30)
     assert (claimed.id, claimed.trigger, claimed.version) == (execution_id, Trigger.MANUAL, "v1")
     assert claimed.event["body"] == {"amount": 3}
 

@@ -27,10 +27,11 @@ from prefect.client.schemas.objects import FlowRun
 from blocks.source import MemoryCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
-from flows.engine import execution as executing
+from flows.engine.invoke import call_directly
 from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Execution
+from flows.on_prefect import run as run_in_prefect
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.internals import TRACE_LABEL
 from flows.on_prefect.process import use_runtime
@@ -124,7 +125,8 @@ async def handled(
         assert answer.status_code == 202
         [accepted] = await under_test.executions()
         run = FlowRun(flow_id=uuid4(), labels={EXECUTION_LABEL: accepted.id})
-        monkeypatch.setattr(executing, "current_flow_run", lambda: run)
+        monkeypatch.setattr(run_in_prefect, "current_flow_run", lambda: run)
+        monkeypatch.setattr(run_in_prefect, "PrefectInvoke", lambda: call_directly)  # no server to tell of tasks
         known = await under_test.store.workflow("orders")
         assert known
         async with new_client() as http:

@@ -43,11 +43,11 @@ async def administrator(postgres_history: str) -> AsyncIterator[asyncpg.Connecti
     await connection.close()
 
 
-async def until_one_waits(administrator: asyncpg.Connection) -> None:
-    waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
-    waiting += " WHERE datname = current_database() AND NOT granted"
-    tuples = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while not await administrator.fetchval(waiting) + await administrator.fetchval(tuples):
+async def until_it_waits(call: asyncio.Future[Any], administrator: asyncpg.Connection) -> None:
+    """For a lock that the administrator holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not await administrator.fetchval(waiting):
+        assert not call.done(), "it did not wait"
         await asyncio.sleep(0.01)
 
 
@@ -60,7 +60,7 @@ async def test_a_lease_counts_from_when_it_was_written(
     async with administrator.transaction():
         await administrator.execute(lock)
         renewal = asyncio.create_task(postgres_store.renew([hold], lease=LEASE))
-        await until_one_waits(administrator)
+        await until_it_waits(renewal, administrator)
         await administrator.execute(f"SELECT pg_sleep({2 * LEASE})")
         released = await administrator.fetchval("SELECT clock_timestamp()")
 
@@ -77,7 +77,7 @@ async def test_a_lease_that_ran_out_while_somebody_waited_is_over(
     async with administrator.transaction():
         await administrator.execute("SELECT 1 FROM executions FOR UPDATE")
         beginning = asyncio.create_task(begin(postgres_store, execution_id, owner="host/2"))
-        await until_one_waits(administrator)
+        await until_it_waits(beginning, administrator)
         await administrator.execute(f"SELECT pg_sleep({2 * LEASE})")
 
     execution = await beginning
@@ -124,7 +124,7 @@ async def test_a_save_that_waits_for_a_take_over_writes_nothing(
     async with administrator.transaction():
         await administrator.execute("UPDATE executions SET owner = 'other/2', runs = runs + 1")
         save = asyncio.create_task(postgres_store.save_step(hold, a_step()))
-        await until_one_waits(administrator)
+        await until_it_waits(save, administrator)
 
     assert await save is False
     assert (await get(postgres_store, hold.execution_id)).steps == ()
@@ -140,7 +140,7 @@ async def test_in_one_batch_only_the_stale_writes_are_refused(
             "UPDATE executions SET owner = 'other/2', runs = runs + 1 WHERE id = $1", holds[1].execution_id
         )
         saves = asyncio.gather(*(postgres_store.save_step(hold, a_step()) for hold in holds))
-        await until_one_waits(administrator)
+        await until_it_waits(saves, administrator)
 
     assert await saves == [True, False, True]
     steps = [len((await get(postgres_store, hold.execution_id)).steps) for hold in holds]

@@ -18,7 +18,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from store_suite import T0, accepted, get
 
-from flows.history import Execution, MemoryStore
+from flows.history import Execution, MemoryStore, Status
+from flows.on_prefect.internals import BULK_LIMIT
 from foundation.clock import ManualClock
 from ipaas.admission import dispatcher
 from ipaas.admission.dispatcher import CLAIM_SECONDS, Dispatcher
@@ -38,6 +39,8 @@ class Prefect:
     refuses: str = "no such text"
     """In a run's parameters: the run is refused."""
     asked: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    """The state types of runs that it made itself, by their ids."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(f"{request.method} {request.url.path}")
@@ -52,8 +55,24 @@ class Prefect:
                 made = str(uuid4())
                 self.deployments.add(made)
                 return httpx.Response(201, json={"id": made})
+            case ["POST", "flow_runs", "filter"]:
+                asked = json.loads(request.content)["flow_runs"]["id"]["any_"]
+                return httpx.Response(200, json=[self._run(one) for one in asked if one in self.states])
+            case ["POST", "flow_runs", run, "set_state"]:
+                self.states[run] = json.loads(request.content)["state"]["type"]
+                state = {"type": self.states[run], "id": str(uuid4())}
+                return httpx.Response(
+                    201, json={"status": "ACCEPT", "state": state, "details": {"type": "accept_details"}}
+                )
             case _:
                 return httpx.Response(404, json={"detail": "not found"})
+
+    def _run(self, run: str) -> dict[str, Any]:
+        state = {"type": self.states[run], "name": self.states[run].title(), "id": str(uuid4())}
+        return {"id": run, "flow_id": str(uuid4()), "state": state, "state_type": self.states[run]}
+
+    def started(self) -> int:
+        return sum(asked.endswith("/set_state") for asked in self.asked)
 
     def _create(self, deployment: str, runs: list[dict[str, Any]]) -> httpx.Response:
         fault = self.failing.get(deployment) or self.failing.get("")
@@ -125,6 +144,11 @@ async def claimable(store: MemoryStore, clock: ManualClock) -> list[str]:
     return [execution.id for execution in found]
 
 
+async def ids_by_age(store: MemoryStore) -> list[str]:
+    page = await store.executions(limit=1000)
+    return [one.id for one in sorted(page.items, key=lambda one: one.accepted_at)]
+
+
 # What is handed over
 
 
@@ -171,6 +195,152 @@ async def test_who_counts_is_told(store: MemoryStore, client: PrefectClient, clo
     await Dispatcher(store, client, told.extend).dispatch_once()
 
     assert [execution.id for execution in told] == [execution_id]
+
+
+# What may be
+
+
+async def test_prefect_gets_what_may_run_and_not_the_flood(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    await store.set_limit("orders", 3)
+    for n in range(5):
+        await accepted(store, event={"body": n}, accepted_at=T0 + timedelta(seconds=n))
+
+    assert [await handing_over.dispatch_once() for _ in range(2)] == [3, 0]
+    assert prefect.shown == [0, 1, 2]
+
+    execution = await store.begin((await ids_by_age(store))[0], flow_run_id=None, owner="host/1", lease=60)
+    assert isinstance(execution, Execution)
+    await store.finish(execution.hold, Status.SUCCEEDED)
+
+    assert await handing_over.dispatch_once() == 1
+    assert prefect.shown == [0, 1, 2, 3]
+
+
+async def test_one_workflows_long_queue_does_not_keep_anothers_from_prefect(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    await store.set_limit("orders", 10_000)
+    await publish(store, "bills", other := str(uuid4()))
+    prefect.deployments.add(other)
+    for n in range(300):
+        await accepted(store, event={"body": n}, accepted_at=T0 + timedelta(seconds=n))
+    await accepted(store, workflow="bills", event={"body": "bill"}, accepted_at=T0 + timedelta(hours=1))
+
+    await handing_over.dispatch_once()
+
+    assert len(prefect.runs) == BULK_LIMIT
+    assert "bill" in prefect.shown
+
+
+async def test_beyond_the_limit_of_a_workflow_that_says_so_executions_are_cancelled(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    declaration = FLOW.published.declaration | {"concurrency": {"limit": 1, "overflow": "cancel"}}
+    await store.publish(replace(FLOW.published, version="v2", declaration=declaration))
+    runs, waits = await accepted(store), await accepted(store, accepted_at=T0 + timedelta(seconds=1))
+
+    await handing_over.dispatch_once()
+
+    assert [(await get(store, one)).status for one in (runs, waits)] == [Status.ACCEPTED, Status.CANCELLED]
+    assert len(prefect.runs) == 1
+
+
+async def test_after_large_events_fewer_are_read_at_once(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "BATCH_BYTES", 250_000)
+    await store.set_limit("orders", 10_000)
+    for _ in range(150):
+        await accepted(store, event={"body": "x" * 100_000})
+    for _ in range(150):
+        await accepted(store, event={"body": "x"}, accepted_at=T0 + timedelta(seconds=1))
+
+    batches = [await handing_over.dispatch_once() for _ in range(28)]
+
+    assert (batches[0], set(batches[1:26])) == (BULK_LIMIT, {2})
+    assert max(batches[26:]) > 2
+
+
+# Runs that Prefect made
+
+
+async def of_prefect(store: MemoryStore, prefect: Prefect, state: str) -> tuple[str, str]:
+    """An execution that a worker found the limit reached for, and its run."""
+    run = str(uuid4())
+    prefect.states[run] = state
+    return await accepted(store, flow_run_id=run), run
+
+
+async def test_a_run_that_waited_in_prefect_is_started_when_its_turn_comes(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    await store.set_limit("orders", 0)
+    execution_id, run = await of_prefect(store, prefect, "SCHEDULED")
+    await handing_over.dispatch_once()
+    before = prefect.started()
+    await store.set_limit("orders", 1)
+
+    await handing_over.dispatch_once()
+
+    assert (before, prefect.started(), prefect.runs) == (0, 1, {})
+    assert (await get(store, execution_id)).flow_run_id == run
+
+
+async def test_a_run_that_is_just_being_put_back_is_started_after_that(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    _, run = await of_prefect(store, prefect, "RUNNING")
+    await handing_over.dispatch_once()
+    before = prefect.started()
+    prefect.states[run] = "SCHEDULED"
+
+    await handing_over.dispatch_once()
+
+    assert (before, prefect.started()) == (0, 1)
+
+
+async def test_a_run_that_has_ended_is_left_to_the_workers(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    await of_prefect(store, prefect, "CANCELLED")
+
+    for _ in range(2):
+        await handing_over.dispatch_once()
+
+    assert (prefect.started(), prefect.runs) == (0, {})
+
+
+async def test_a_run_that_was_deleted_meanwhile_is_made_anew(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    execution_id, run = await of_prefect(store, prefect, "SCHEDULED")
+    prefect.states.clear()
+
+    await handing_over.dispatch_once()
+    await handing_over.dispatch_once()
+
+    [made] = prefect.runs.values()
+    assert (await get(store, execution_id)).flow_run_id == made["id"] != run
+
+
+async def test_a_run_that_could_not_be_started_while_prefect_was_away_is_started_later(
+    store: MemoryStore, prefect: Prefect, handing_over: Dispatcher
+) -> None:
+    await of_prefect(store, prefect, "SCHEDULED")
+
+    def away(self: Prefect, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Prefect, "__call__", away)
+        with pytest.raises(httpx.HTTPError):
+            await handing_over.dispatch_once()
+
+    await handing_over.dispatch_once()
+
+    assert prefect.started() == 1
 
 
 # What can't be

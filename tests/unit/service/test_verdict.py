@@ -26,7 +26,7 @@ EXECUTIONS = {
     "succeeded": ExecutionFacts(Status.SUCCEEDED, runs=1),
 }
 TABLE = {
-    # state:     none         accepted               held               lost                   of another run  failed           succeeded
+    # By the executions above, in their order.
     SCHEDULED: (V.LEAVE, V.LEAVE, V.LEAVE, V.HAND_BACK, V.REPLACE, V.LEAVE, V.TELL_PREFECT),
     PENDING: (V.LEAVE, V.LEAVE, V.LEAVE, V.LEAVE, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
     RUNNING: (V.LEAVE, V.LEAVE, V.LEAVE, V.RUN_AGAIN, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
