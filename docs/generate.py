@@ -110,6 +110,8 @@ def schemes() -> str:
     for name, scheme in sorted(PRESETS.items()):
         window = f"{scheme.tolerance:g} s" if scheme.tolerance else "–"
         ids = ", ".join(f"`{source}`" for source in scheme.delivery) or "–"
+        if scheme.signs_delivery_id:
+            ids += ", signed" if not scheme.spends_delivery_id else ", signed, spent once"
         greets = "yes" if scheme.handshake else ""
         rows.append(
             (f"`{name}`", _signature(scheme), f"`{scheme.signed[0]}`" if scheme.is_signed else "–", window, ids, greets)
