@@ -37,9 +37,28 @@ LINGER_SECONDS = 5.0
 GOODBYE_SECONDS = 1.0
 """While the gateway drains: how long an idle connection may still bring a request, which is answered 503."""
 
-_SLICE = 16 * 1024
-"""So many bytes are parsed before it is looked at what came of them."""
+READ_BYTES = 16 * 1024
+"""How much is read of a connection at once: what has been read can't be refused any more."""
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Reads a connection for a protocol, in pieces of `READ_BYTES`. All connections share one buffer."""
+
+    _buffer = bytearray(READ_BYTES)
+
+    def __init__(self, protocol: HttpToolsProtocol) -> None:
+        self._protocol = protocol
+        self.connection_made = protocol.connection_made  # type: ignore[method-assign, assignment]
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(bytes(self._buffer[:nbytes]))
 
 
 @dataclass
@@ -103,13 +122,15 @@ class GatewayProtocol(HttpToolsProtocol):
         left = data
         try:
             while left and not self._is_deaf:
-                left = self._feed(left[:_SLICE]) + left[_SLICE:]
-                self._count_pipelined(min(len(data), _SLICE))
+                left = self._feed(left)
+                self._count_pipelined(len(data))
         except httptools.HttpParserError:
             if not self._is_deaf:
                 self.send_400_response("this is no request in HTTP/1.1")
         if self._is_deaf or self.transport.is_closing():
             return
+        if self._in_body and self.cycle is not None and self.cycle.body and not self.cycle.response_complete:
+            self.flow.pause_reading()  # until the application takes what is there
         between_requests = not (self._in_body or was_in_body or self._saw_headers)
         if self._in_headers or between_requests:  # empty lines between requests are bytes of the next one's headers
             self._header_bytes += len(data)
@@ -205,6 +226,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _forget_request(self) -> None:
         """A connection that idles holds nothing of what it has brought."""
         self.cycle.scope, self.scope, self.headers, self.url = {}, {}, [], b""  # type: ignore[typeddict-item]
+        self.cycle.body = bytearray()
         self._hold(0)
 
     # Deadlines and refusals

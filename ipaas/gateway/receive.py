@@ -35,7 +35,7 @@ from ipaas.gateway.identity import dedupe_keys
 from ipaas.gateway.inbound import INLINE_BYTES, Inbound, OffTheLoop, Understood
 from ipaas.gateway.metrics import Metrics
 from ipaas.gateway.payload import read_body
-from ipaas.gateway.problems import Problem, unavailable
+from ipaas.gateway.problems import Problem, problem_response, unavailable
 from ipaas.gateway.rates import Rates
 from ipaas.logs import Seldom
 
@@ -73,23 +73,22 @@ class Front:
         try:
             return await self._receive(request, path)
         except Problem as problem:
-            reason, answer = problem.reason, problem
+            # Not kept: an exception that its own frame refers to keeps all of that frame's, the body too, for a while.
+            reason, answer = problem.reason, problem.response()
             if problem.status in (429, 503):
                 self._seldom.warning("refused a request to /hooks/%s: %s", path, problem.detail)
         except StorageUnavailable as error:
-            reason, answer = (
-                "storage",
-                unavailable("the storage does not answer; nothing was stored, please send it again"),
-            )
+            detail = "the storage does not answer; nothing was stored, please send it again"
+            reason, answer = "storage", unavailable(detail).response()
             self._seldom.warning("an event for /hooks/%s could not be stored: %s", path, error)
         except Exception:
-            reason, answer = "error", Problem(500, "internal error")
+            reason, answer = "error", problem_response(500, "internal error")
             logger.exception("a request to /hooks/%s failed", path)
         self.metrics.rejected.labels(reason).inc()
         annotate({"ipaas.rejected": reason})
-        if answer.status >= 500:
+        if answer.status_code >= 500:
             mark_failed(reason)
-        return answer.response()
+        return answer
 
     async def _receive(self, request: Request, path: str) -> Response:
         started = perf_counter()

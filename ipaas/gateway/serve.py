@@ -9,7 +9,7 @@ import logging
 import resource
 import socket
 import sys
-from functools import partial
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ from connectors.kit.registry import load_connectors
 from foundation.settings import Settings
 from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
-from ipaas.gateway.protocol import GatewayProtocol, HeldHeaders
+from ipaas.gateway.protocol import Connection, GatewayProtocol, HeldHeaders
 from ipaas.logs import set_up_logging
 from ipaas.platform.stopping import end_within
 
@@ -69,17 +69,16 @@ def let_the_loop_go_first() -> None:
 
 def make_server(settings: Settings, app: FastAPI, *, host: str, port: int) -> GatewayServer:
     app.state.held_headers = held = HeldHeaders()
-    protocol = partial(
-        GatewayProtocol,
-        max_connections=_room_for(settings.max_connections),
-        held=held,
-        refused=app.state.metrics.connections_refused,
-    )
+    most, refused = _room_for(settings.max_connections), app.state.metrics.connections_refused
+
+    def connection(**given: Any) -> Connection:
+        return Connection(GatewayProtocol(**given, max_connections=most, held=held, refused=refused))
+
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=protocol,  # type: ignore[arg-type]  # it is called to make one, as a class would be
+        http=connection,  # type: ignore[arg-type]  # it is called to make one, as a class would be
         ws="none",
         loop="auto",
         log_config=None,
