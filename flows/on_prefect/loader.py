@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
@@ -32,10 +31,10 @@ class FlowLoader:
 
     def __init__(self, store: HistoryStore) -> None:
         self._store = store
-        self._flows: OrderedDict[tuple[str, str], Flow[..., Any]] = OrderedDict()
+        self._flows: OrderedDict[tuple[str, str], WorkflowFlow] = OrderedDict()
         self._deployments: dict[UUID, tuple[datetime, DeploymentResponse]] = {}
 
-    async def load(self, client: PrefectClient, flow_run: FlowRun) -> Flow[..., Any]:
+    async def load(self, client: PrefectClient, flow_run: FlowRun) -> WorkflowFlow:
         """The flow of a run: the version its execution is pinned to, else the current one.
 
         Raises:
@@ -50,7 +49,7 @@ class FlowLoader:
             return await self._current(deployment.entrypoint.removeprefix(ENTRYPOINT))
         return await self._of_prefect(client, flow_run, deployment)
 
-    async def _pinned(self, workflow: str, version: str) -> Flow[..., Any]:
+    async def _pinned(self, workflow: str, version: str) -> WorkflowFlow:
         key = (workflow, version)
         if key not in self._flows:
             published = await self._store.version(workflow, version)
@@ -60,7 +59,7 @@ class FlowLoader:
         self._flows.move_to_end(key)
         return self._flows[key]
 
-    async def _current(self, workflow: str) -> Flow[..., Any]:
+    async def _current(self, workflow: str) -> WorkflowFlow:
         published = await self._store.workflow(workflow)
         if published is None:
             raise NotFound(f"workflow {workflow} is not in the history: deploy it with `ipaas deploy`")
@@ -68,7 +67,7 @@ class FlowLoader:
 
     async def _of_prefect(
         self, client: PrefectClient, flow_run: FlowRun, deployment: DeploymentResponse
-    ) -> Flow[..., Any]:
+    ) -> WorkflowFlow:
         """A flow that was deployed with `prefect deploy`, loaded as Prefect loads it."""
         key = (str(deployment.id), str(deployment.updated))
         if key not in self._flows:
@@ -100,7 +99,7 @@ class FlowLoader:
             self._deployments[flow_run.deployment_id] = (now, deployment)
         return deployment
 
-    def _keep(self, key: tuple[str, str], flow: Flow[..., Any]) -> None:
+    def _keep(self, key: tuple[str, str], flow: WorkflowFlow) -> None:
         self._flows[key] = flow
         if len(self._flows) > KEPT_FLOWS:
             self._flows.popitem(last=False)
