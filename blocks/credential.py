@@ -27,8 +27,10 @@ from foundation.masking import Masker, process_masker
 BLOCK_TYPES: Final[dict[str, type[Credential]]] = {}
 """Every credential type by its slug, the name that workflows and `ipaas credentials set --type` use."""
 
-_sealing: ContextVar[Keyring | None] = ContextVar("sealing", default=None)
-"""The ring of the validation that runs: Prefect's own `__init__` drops pydantic's validation context."""
+_sealing: ContextVar[tuple[Keyring | None, str, Mapping[str, str | None]]] = ContextVar(
+    "sealing", default=(None, "", {})
+)
+"""The ring, document and bound values of the validation that runs: Prefect's `__init__` drops pydantic's own."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Credential(Block):
 
     @classmethod
     def _sealed(cls, name: str, text: str) -> SecretStr:
-        place = Place(cls.get_block_type_slug(), name)
+        keyring, document, bound = _sealing.get()
+        place = Place(cls.get_block_type_slug(), name, document, bound)
         if is_sealed(text):
             try:
                 parse(text, place)
@@ -114,7 +117,7 @@ class Credential(Block):
             return SecretStr(text)
         if is_placeholder(text):
             raise ValueError("is a masked placeholder, not the secret itself: set it again")
-        return SecretStr((_sealing.get() or default_keyring()).seal(text, place))
+        return SecretStr((keyring or default_keyring()).seal(text, place))
 
     @classmethod
     def bound_values(cls, data: Mapping[str, Any]) -> dict[str, str | None]:
@@ -162,7 +165,8 @@ class Credential(Block):
         """A credential of these values, plain or sealed.
 
         Args:
-            document: whose values they are; only secrets that are sealed for it open. None: it is not saved.
+            document: whose values they are; what is plain is sealed for it, and what is sealed for another does not
+                open. None: it is not saved.
             keyring: opens them; None: this process's own.
             masker: learns what is opened; None: this process's own.
 
@@ -174,7 +178,7 @@ class Credential(Block):
             raise CredentialError(
                 f"a credential of type {slug} has no field {', '.join(unknown)}: it has {', '.join(cls.model_fields)}"
             )
-        token = _sealing.set(keyring)
+        token = _sealing.set((keyring, document or "", cls.bound_values(values) if document else {}))
         try:
             credential = cls.model_validate(dict(values))
         except ValidationError as error:

@@ -142,19 +142,22 @@ class PrefectCredentials:
             if known:
                 _log.warning("credential %r is not used any more: %s", name, error)
             raise
+        if known and dict(credential) == dict(known.credential):
+            credential.forget()  # the one in use has the same
+            credential = known.credential
         self._replace(key, credential)
         return credential
 
     def _replace(self, key: Key, credential: Credential | None) -> None:
         now = self._clock.now()
-        if known := self._known.pop(key, None):
+        known = self._known.pop(key, None)
+        if known and known.credential is not credential:
             self._replaced.append((now, known.credential))
         if credential:
             self._known[key] = _Known(credential, at=now, checked=now)
         while self._replaced and self._seconds_since(self._replaced[0][0]) >= IN_USE:
             _, out_of_use = self._replaced.popleft()
-            if hasattr(out_of_use, "forget"):
-                out_of_use.forget()
+            out_of_use.forget()
 
     def _seconds_since(self, then: datetime) -> float:
         return (self._clock.now() - then).total_seconds()

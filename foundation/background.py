@@ -80,6 +80,10 @@ class Background:
         """Each loop's state, restarts and last error, by name."""
         return {name: loop.document() for name, loop in self._loops.items()}
 
+    def restarted(self) -> dict[str, Any]:
+        """The same of those loops only that have ended at least once: empty when all is well."""
+        return {name: loop.document() for name, loop in self._loops.items() if loop.restarts}
+
     async def stop(self) -> None:
         """Cancels all loops, and returns when they have ended."""
         loops = list(self._loops.values())

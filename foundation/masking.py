@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from ahocorasick_rs import AhoCorasick, Implementation
 
-from foundation.secret_forms import forms, has_escapes, unescaped, unescaped_with_places
+from foundation.secret_forms import forms, has_escapes, unescaped, unescaped_with_origin
 
 MASK: Final = "********"
 CHUNK: Final = 1000
@@ -79,8 +79,8 @@ class Masker:
         if has_escapes(text):
             plain = unescaped(text)
             if plain != text and any(True for _ in self._places(plain)):
-                plain, begins, ends = unescaped_with_places(text)
-                found += ((begins[start], ends[end - 1]) for start, end in self._places(plain))
+                plain, origin = unescaped_with_origin(text)
+                found += (origin(start, end) for start, end in self._places(plain))
         return _masked(text, sorted(found)) if found else text
 
     def mask_json(self, value: Any) -> Any:

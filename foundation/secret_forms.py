@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from html.entities import html5
 from typing import Final
 
@@ -77,36 +78,76 @@ def unescaped(text: str) -> str:
     return text
 
 
-def unescaped_with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
-    """As `unescaped`; and for each of its characters, where in `text` it begins and ends."""
-    traced: tuple[str, Sequence[int], Sequence[int]] = text, range(len(text)), range(1, len(text) + 1)
+def unescaped_with_origin(text: str) -> tuple[str, Callable[[int, int], tuple[int, int]]]:
+    """As `unescaped`; and what tells, of a part of the result, which part of `text` it comes from."""
+    rounds: list[_Round] = []
     for _ in range(ROUNDS):
-        before = traced[0]
+        before = text
         for pattern, character in ((_PERCENT, _percent), (_ENTITY, _entity), (_CODED, _coded)):
-            traced = _replaced(*traced, pattern, character)
-        if traced[0] == before:
+            text = _replaced(text, pattern, character, rounds)
+        if text == before:
             break
-    return _replaced(*traced, _UNLIKE, lambda match: _ALIKE_BY_CHARACTER[match[0]])
+    text = _replaced(text, _UNLIKE, lambda match: _ALIKE_BY_CHARACTER[match[0]], rounds)
+
+    def origin(start: int, end: int) -> tuple[int, int]:
+        for one in reversed(rounds):
+            start, end = one.before(start, end)
+        return start, end
+
+    return text, origin
+
+
+class _Round:
+    """Where each replacement of a round begins and ends in the text after it, and began and ended in the one before."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.old_starts: list[int] = []
+        self.old_ends: list[int] = []
+
+    def before(self, start: int, end: int) -> tuple[int, int]:
+        first = bisect_left(self.ends, start)  # what was left out just before belongs to the part
+        if first < len(self.ends) and self.ends[first] == start and self.starts[first] < start:
+            first += 1
+        last = bisect_left(self.ends, end)
+        return self._begin(start, first), self._end(end, last)
+
+    def _begin(self, start: int, number: int) -> int:
+        if number < len(self.starts) and self.starts[number] <= start:
+            return self.old_starts[number]
+        return start + self._moved(number)
+
+    def _end(self, end: int, number: int) -> int:
+        if number < len(self.starts) and self.starts[number] < end:
+            return self.old_ends[number]
+        return end + self._moved(number)
+
+    def _moved(self, number: int) -> int:
+        return self.old_ends[number - 1] - self.ends[number - 1] if number else 0
 
 
 def _replaced(
-    text: str,
-    begins: Sequence[int],
-    ends: Sequence[int],
-    pattern: re.Pattern[str],
-    character: Callable[[re.Match[str]], str],
-) -> tuple[str, Sequence[int], Sequence[int]]:
+    text: str, pattern: re.Pattern[str], character: Callable[[re.Match[str]], str], rounds: list[_Round]
+) -> str:
     parts: list[str] = []
-    new_begins: list[int] = []
-    new_ends: list[int] = []
-    done = 0
+    done = length = 0
+    this = _Round()
     for match in pattern.finditer(text):
         start, end = match.span()
-        parts += text[done:start], (new := character(match))
-        new_begins += [*begins[done:start], *[begins[start]] * len(new)]
-        new_ends += [*ends[done:start], *[ends[end - 1]] * len(new)]
+        new = character(match)
+        parts += text[done:start], new
+        length += start - done
+        this.starts.append(length)
+        length += len(new)
+        this.ends.append(length)
+        this.old_starts.append(start)
+        this.old_ends.append(end)
         done = end
-    return "".join([*parts, text[done:]]), [*new_begins, *begins[done:]], [*new_ends, *ends[done:]]
+    if not done:
+        return text
+    rounds.append(this)
+    return "".join([*parts, text[done:]])
 
 
 def _encoded(text: str) -> Iterator[str]:

@@ -41,6 +41,14 @@ class Settings(BaseSettings):
     prefect_ui_url: str | None = Field(
         default=None, description="Prefect's UI as people reach it; for links to flow runs."
     )
+    prefect_auth: SecretStr | None = Field(
+        default=None,
+        description="`user:password` that Prefect's server asks for; needed when it listens beyond this machine.",
+    )
+    prefect_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Comma-separated names that Prefect's server answers to beside its own: prefect.example:8443.",
+    )
     public_url: str | None = Field(
         default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks."
     )
@@ -105,7 +113,18 @@ class Settings(BaseSettings):
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
-    @field_validator("encryption_keys", "cors_origins", "egress_allow", mode="before")
+    @field_validator("prefect_auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        user, _, password = text.partition(":")
+        if not user or not password or not text.isascii() or not text.isprintable():
+            raise ValueError("write it as user:password, in printable ASCII")  # the value itself is not for the message
+        return value
+
+    @field_validator("encryption_keys", "cors_origins", "prefect_hosts", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -122,3 +141,8 @@ class Settings(BaseSettings):
     @property
     def token_file(self) -> Path:
         return self.home / "api-token"
+
+    @property
+    def prefect_auth_file(self) -> Path:
+        """Where `ipaas up` leaves `prefect_auth` for the commands that find the platform through its home."""
+        return self.home / "prefect-auth"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +15,10 @@ from prefect.settings import PREFECT_API_URL
 from flows.history import HistoryStore, Limits, open_store
 from foundation.errors import ConfigurationError
 from foundation.settings import Settings
+
+logger = logging.getLogger("ipaas.connection")
+
+SAY_AGAIN_SECONDS = 30.0
 
 
 @asynccontextmanager
@@ -40,6 +47,14 @@ async def prefect() -> AsyncIterator[PrefectClient]:
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
             if status == 404:
                 raise _not_prefect(url) from None
+            if status == 401:
+                raise ConfigurationError(
+                    f"Prefect's API at {url} wants another password: set IPAAS_PREFECT_AUTH to its user:password"
+                ) from None
+            if status == 403:
+                raise ConfigurationError(
+                    f"Prefect's server does not answer as {url}: name that host in its IPAAS_PREFECT_HOSTS"
+                ) from None
             why = status or type(error).__name__
             raise ConfigurationError(
                 f"Prefect's API at {url} does not answer ({why}): is `ipaas up` running?"
@@ -49,6 +64,25 @@ async def prefect() -> AsyncIterator[PrefectClient]:
         if not isinstance(version, str):
             raise _not_prefect(url)
         yield client
+
+
+async def prefect_answers() -> None:
+    """Returns once Prefect's API answers, however long that takes; says now and then that it does not."""
+    said = time.monotonic() - SAY_AGAIN_SECONDS + 5  # its server may be starting, too
+    async with get_client() as client:
+        while error := await _healthcheck(client):
+            if time.monotonic() - said > SAY_AGAIN_SECONDS:
+                said = time.monotonic()
+                logger.warning("waiting for Prefect's API at %s: %s", PREFECT_API_URL.value(), type(error).__name__)
+            await asyncio.sleep(0.1)
+
+
+async def _healthcheck(client: PrefectClient) -> Exception | None:
+    try:
+        async with asyncio.timeout(5):
+            return await client.api_healthcheck()
+    except TimeoutError as error:
+        return error
 
 
 def _not_prefect(url: str) -> ConfigurationError:

@@ -7,8 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from prefect import State
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import OrchestrationResult
@@ -19,6 +17,7 @@ from flows.engine.failures import cancellation
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event
+from flows.language.input_schema import InputSchema
 from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
@@ -74,9 +73,8 @@ def check_input(declaration: Declaration, event: Event) -> None:
     """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
     if declaration.input is None:
         return
-    error = best_match(Draft202012Validator(dict(declaration.input)).iter_errors(event.body))
-    if error is not None:
-        raise UnfitEvent(f"the body does not fit the workflow's input: {error.json_path}: {error.message}")
+    for error in InputSchema(declaration.input).errors(event.body, most=1):
+        raise UnfitEvent(f"the body does not fit the workflow's input: {error['path']}: {error['message']}")
 
 
 async def cancel(

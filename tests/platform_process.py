@@ -161,12 +161,14 @@ class Platform:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "IPAAS_"))}
         return inherited | {"IPAAS_HOME": str(self.home)} | self.environment
 
-    def start(self, seconds: float = 120) -> Platform:
+    @property
+    def command_line(self) -> list[str]:
         argv = [sys.executable, "-m", "ipaas", "up", "--port", str(self.port), "--prefect-port", str(self.prefect_port)]
+        return [*argv, "--workflows", str(self.workflows)]
+
+    def start(self, seconds: float = 120) -> Platform:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*argv, "--workflows", str(self.workflows)], env=self.env(), stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(self.command_line, env=self.env(), stdout=log, stderr=log)
         started = self.process
         eventually(lambda: self._is_ready() or started.poll() is not None, seconds, "the platform is up")
         assert started.poll() is None, self.log.read_text()[-4000:]
@@ -271,7 +273,9 @@ class Platform:
 
     def prefect(self, method: str, path: str, **kwargs: Any) -> Any:
         """Asks Prefect's own API."""
-        answer = httpx.request(method, self.prefect_api + path, timeout=30, trust_env=False, **kwargs)
+        user, _, password = self.environment.get("IPAAS_PREFECT_AUTH", "").partition(":")
+        auth = (user, password) if user else None
+        answer = httpx.request(method, self.prefect_api + path, timeout=30, trust_env=False, auth=auth, **kwargs)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -27,25 +27,21 @@ Methods of strings: `upper lower title capitalize strip lstrip rstrip split repl
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flows.expressions.comparing import search_units, weigh_key
+from flows.expressions import texts
+from flows.expressions.comparing import weigh_key
 from flows.expressions.predicates import LOOSE_TESTS, TESTS
+from flows.expressions.texts import Filter, string, whole
 from flows.expressions.values import (
     MAX_TEXT,
-    Encoded,
     Missing,
     Refused,
-    SafeUrl,
     Work,
     arithmetic,
     describe,
@@ -62,10 +58,7 @@ from flows.expressions.values import (
     within_bounds,
 )
 
-Filter = Callable[..., Any]
-
 _ABSENT: Final = object()
-_MAX_INDENT: Final = 8
 _MAX_NUMBER: Final = 40
 """Characters of a number written as text."""
 _MAX_PARTS: Final = 100
@@ -78,10 +71,6 @@ _SORTED: Final = json.JSONEncoder(sort_keys=True)
 _DATE_FORMAT: Final = re.compile(r"(?:[^%]|%-?[aAbBdHIjmMpSUwWyYfzZGVu%]){0,200}")
 
 
-def string(value: Any, what: str) -> str:
-    return value if isinstance(value, str) else fail(f"{what} needs a string, not {describe(value)}")
-
-
 def _list(value: Any, what: str, work: Work) -> list[Any]:
     """A list's items, a mapping's keys, a string's characters."""
     _check_list(value, what)
@@ -92,12 +81,6 @@ def _list(value: Any, what: str, work: Work) -> list[Any]:
 def _check_list(value: Any, what: str) -> None:
     if not isinstance(value, (list, tuple, Mapping, str)):
         raise Refused(f"{what} needs a list, not {describe(value)}")
-
-
-def _whole(value: Any, what: str, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise Refused(f"{what} needs a whole number from {least}")
-    return value
 
 
 Attribute = Callable[[Any, Work], Any]
@@ -132,78 +115,6 @@ def _attributes(value: Any, path: str | int | None, what: str, work: Work) -> li
     return items if path is None else [present(attribute(item, work)) for item in items]
 
 
-def _text_filter(change: Callable[[str], str], name: str, quick_for_ascii: bool = False) -> Filter:
-    def apply(work: Work, value: Any) -> str:
-        written = string(value, name)
-        work.spend(0 if quick_for_ascii and written.isascii() else len(written) // 2)
-        return work.text(change(written))
-
-    return apply
-
-
-def strip(change: Callable[[str, str | None], str], name: str) -> Filter:
-    """Takes characters off the ends: each one there is looked for in all of `characters`."""
-
-    def apply(work: Work, value: Any, characters: Any = None) -> str:
-        written, unwanted = string(value, name), characters and string(characters, name)
-        work.spend(len(written) // 16 + len(written) * len(unwanted or "") // 32)
-        return work.text(change(written, unwanted))
-
-    return apply
-
-
-def _replace(work: Work, value: Any, old: Any, new: Any, count: int = -1) -> str:
-    value, old, new = (string(part, "replace") for part in (value, old, new))
-    work.spend(2 * search_units(value, old) + 8)
-    found = value.count(old) if count < 0 else min(value.count(old), count)
-    work.spend(found // 2)
-    if len(value) + found * (len(new) - len(old)) > MAX_TEXT:
-        raise Refused("replace makes a text that is too long")
-    return work.text(value.replace(old, new, count))
-
-
-def _split(work: Work, value: Any, separator: str | None = None) -> list[str]:
-    written = string(value, "split")
-    if separator == "":
-        raise Refused("split needs a separator that is not empty")
-    if separator is None:
-        work.spend(len(written) + 1)
-        return written.split()
-    work.spend(2 * search_units(written, string(separator, "split")))
-    work.spend(written.count(separator) * 2 + len(written) // 16)
-    return written.split(separator)
-
-
-def _truncate(work: Work, value: Any, length: int, end: str = "…") -> str:
-    value, end, length = string(value, "truncate"), string(end, "truncate"), _whole(length, "truncate")
-    return work.text(value if len(value) <= length else value[: max(0, length - len(end))] + end[:length])
-
-
-def _escape(work: Work, value: Any) -> str:
-    written = text(value, work)
-    work.spend(len(written) // 2)
-    return work.text(html.escape(written))
-
-
-def _urlencode(work: Work, value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return encode(text(value, work), work)
-    pairs = [
-        f"{encode(key, work, quote_plus)}={encode(text(item, work), work, quote_plus)}" for key, item in value.items()
-    ]
-    return Encoded(work.text("&".join(pairs)))
-
-
-def _safe_url(work: Work, value: Any) -> SafeUrl:
-    return SafeUrl(string(value, "safe_url"))
-
-
-def encode(written: str, work: Work, quoted: Callable[[str, str], str] = quote) -> Encoded:
-    """`written` percent-encoded, all but letters, digits and `-._~`."""
-    work.spend(20 + len(written) * (1 if written.isascii() else 4))
-    return Encoded(work.text(quoted(written, "")))
-
-
 def _int(work: Work, value: Any, default: Any = _ABSENT) -> Any:
     try:
         if isinstance(value, str) and len(value) <= _MAX_NUMBER:
@@ -223,7 +134,7 @@ def _float(work: Work, value: Any, default: Any = _ABSENT) -> Any:
 
 
 def _round(work: Work, value: Any, digits: int = 0) -> int | float:
-    digits = min(_whole(digits, "round"), 20)
+    digits = min(whole(digits, "round"), 20)
     return within_bounds(round(number(value, "round"), digits) if digits else round(finite(number(value, "round"))))
 
 
@@ -384,53 +295,6 @@ def _of_mapping(take: Callable[[Mapping[Any, Any], Work], list[Any]], name: str)
     return apply
 
 
-def _tojson(work: Work, value: Any, indent: int | None = None) -> str:
-    made = plain(value, work)
-    if indent is None:
-        return json_text(made, work)
-    encoder = json.JSONEncoder(ensure_ascii=False, indent=min(_whole(indent, "tojson"), _MAX_INDENT))
-    if weigh(made, work) > MAX_TEXT:
-        raise Refused("tojson makes a text that is too long")
-    pieces, length = [], 0
-    for piece in encoder.iterencode(made):  # piece by piece: deep data has more indentation than content
-        work.spend(_EACH + len(piece) // 16)
-        length += len(piece)
-        if length > MAX_TEXT:
-            raise Refused("tojson makes a text that is too long")
-        pieces.append(piece)
-    return work.text("".join(pieces))
-
-
-def _fromjson(work: Work, value: Any) -> Any:
-    written = string(value, "fromjson")
-    work.spend(len(written) // 2 + 8 * (written.count("[") + written.count("{")) + _EACH)
-    try:
-        return json.loads(written, parse_constant=lambda constant: fail(f"{constant} is not JSON"))
-    except ValueError:
-        raise Refused("fromjson needs JSON, and this text is none") from None
-
-
-def _b64encode(work: Work, value: Any) -> str:
-    written = string(value, "b64encode")
-    work.spend(len(written) // 4)
-    return work.text(base64.b64encode(written.encode()).decode())
-
-
-def _b64decode(work: Work, value: Any) -> str:
-    written = string(value, "b64decode")
-    work.spend(len(written) // 4)
-    try:
-        return work.text(base64.b64decode(written, validate=True).decode())
-    except ValueError:
-        raise Refused("b64decode needs base64 of UTF-8 text") from None
-
-
-def _sha256(work: Work, value: Any) -> str:
-    written = string(value, "sha256")
-    work.spend(len(written) // (16 if written.isascii() else 4) + _EACH)
-    return hashlib.sha256(written.encode()).hexdigest()
-
-
 def strftime(work: Work, moment: datetime, written: Any) -> str:
     if not _DATE_FORMAT.fullmatch(string(written, "a date format")):
         raise Refused("this date format is not allowed: single letters after %, at most 200 characters")
@@ -465,18 +329,18 @@ def _date(work: Work, value: Any, format: str | None = None, timezone: str | Non
 
 
 FILTERS: Final[Mapping[str, Filter]] = {
-    "upper": _text_filter(str.upper, "upper", quick_for_ascii=True),
-    "lower": _text_filter(str.lower, "lower", quick_for_ascii=True),
-    "title": _text_filter(str.title, "title"),
-    "capitalize": _text_filter(str.capitalize, "capitalize"),
-    "escape": _escape,
-    "e": _escape,
-    "trim": strip(str.strip, "trim"),
-    "replace": _replace,
-    "split": _split,
-    "truncate": _truncate,
-    "urlencode": _urlencode,
-    "safe_url": _safe_url,
+    "upper": texts.text_filter(str.upper, "upper", quick_for_ascii=True),
+    "lower": texts.text_filter(str.lower, "lower", quick_for_ascii=True),
+    "title": texts.text_filter(str.title, "title"),
+    "capitalize": texts.text_filter(str.capitalize, "capitalize"),
+    "escape": texts.escape,
+    "e": texts.escape,
+    "trim": texts.strip(str.strip, "trim"),
+    "replace": texts.replace,
+    "split": texts.split,
+    "truncate": texts.truncate,
+    "urlencode": texts.urlencode,
+    "safe_url": texts.safe_url,
     "string": lambda work, value: text(value, work),
     "int": _int,
     "float": _float,
@@ -502,11 +366,11 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "items": _of_mapping(_pairs, "items"),
     "keys": _of_mapping(lambda mapping, work: list(mapping), "keys"),
     "values": _of_mapping(lambda mapping, work: list(mapping.values()), "values"),
-    "tojson": _tojson,
-    "fromjson": _fromjson,
-    "b64encode": _b64encode,
-    "b64decode": _b64decode,
-    "sha256": _sha256,
+    "tojson": texts.tojson,
+    "fromjson": texts.fromjson,
+    "b64encode": texts.b64encode,
+    "b64decode": texts.b64decode,
+    "sha256": texts.sha256,
     "date": _date,
 }
 """By name; called with the rendering's work, the value and the filter's own arguments. `default` is the compiler's."""

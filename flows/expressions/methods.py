@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from flows.expressions.filters import FILTERS, Filter, strftime, string, strip
+from flows.expressions.filters import FILTERS, strftime
+from flows.expressions.texts import Filter, string, strip
 from flows.expressions.values import Refused, Work, describe
 
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 from jinja2 import nodes
 
 from flows.expressions.compiler import Compiler, Evaluate, parse_text
-from flows.expressions.filters import encode
+from flows.expressions.texts import encode
 from flows.expressions.values import Encoded, Placeholder, Refused, SafeUrl, Work, describe, text
 
 _ORIGIN: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")

@@ -24,7 +24,7 @@ MAX_WORK: Final = 3_000_000
 Rendering holds a worker's event loop, and only this bound ends it. Each operation pays for the size of what it reads
 and makes, before it does it, so that no expression takes longer than 0.3 s, whatever the data is. Measured with about a
 hundred hostile expressions on bodies of 1 MiB and outputs of 10 MiB, in processor time under CPython 3.11 on two cores
-that six other jobs kept busy: 20 to 65 ns a unit, 0.2 s for the worst. `plain` hands on about 8 MiB of usual JSON.
+that eight other jobs kept busy: 10 to 70 ns a unit, 0.21 s for the worst. `plain` hands on about 8 MiB of usual JSON.
 """
 SMALLEST_INTEGER: Final = -(2**63)
 LARGEST_INTEGER: Final = 2**64 - 1

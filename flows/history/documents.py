@@ -9,7 +9,7 @@ from foundation.errors import TooLarge
 
 
 class Document(str):
-    """JSON text, all ASCII, that stands for what it says: whoever has the text already need not have it written again."""
+    """JSON text, all ASCII, that stands for what it says: whoever has it already need not have it written again."""
 
     __slots__ = ()
 

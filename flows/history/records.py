@@ -93,7 +93,7 @@ class NewExecution:
     version: str
     trigger: Trigger
     event: Json
-    """The whole event as the workflow sees it: id, body, headers, query, method, path, received_at; or its `Document`."""
+    """The whole event as the workflow sees it: id, body, headers, query, method, path, received_at. Or its Document."""
     accepted_at: datetime
     dedupe_keys: Sequence[str] = ()
     """What the delivery is known by, scoped to the hook by the caller: any one that is known makes a duplicate.

@@ -7,21 +7,19 @@ triggers and its input schema are looked at, and what several files may not shar
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from jsonschema import Draft202012Validator, SchemaError
-from referencing import Registry, Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
 from flows.language.faults import DefinitionErrors, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
+from flows.language.input_schema import schema_faults
 from flows.language.place import DEDUPE_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
@@ -154,23 +152,5 @@ def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:
     except SchemaError as error:
         faults.add(("input", *error.absolute_path), f"not a JSON Schema: {error.message}")
         return
-    resource = Resource.from_contents(dict(schema), default_specification=DRAFT202012)
-    base = resource.id() or ""
-    root = Registry().with_resource(base, resource).resolver(base)  # fetches nothing: a schema never makes a request
-    for path, reference in _references(schema):
-        try:
-            root.lookup(reference)
-        except (Unresolvable, ValueError):
-            faults.add(("input", *path), f"{reference!r} is not found in this schema")
-
-
-def _references(schema: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield (*path, key), value
-            else:
-                yield from _references(value, (*path, key))
-    elif isinstance(schema, (list, tuple)):
-        for index, value in enumerate(schema):
-            yield from _references(value, (*path, index))
+    for path, message in schema_faults(schema):
+        faults.add(("input", *path), message)

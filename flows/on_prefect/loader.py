@@ -1,24 +1,27 @@
-"""Published workflows as Prefect flows, each version compiled once: what our own worker runs."""
+"""Published workflows as Prefect flows, each version compiled once: what our own worker runs, and all that it runs.
+
+Whoever may write to Prefect's API can make a deployment of any entrypoint, and Prefect's own loader would import that
+into the worker, beside the keys. So this one never imports what a deployment names: a deployment says which workflow
+is meant, and the workflow comes from the history.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.flows import load_flow_from_flow_run
 
 from flows.history import HistoryStore
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.run import VERSION_LABEL, WORKFLOW_LABEL, label
-from foundation.errors import DefinitionError, NotFound
+from foundation.errors import NotFound
 
 ENTRYPOINT = "flows.published."
 KEPT_FLOWS = 500
@@ -33,12 +36,13 @@ class FlowLoader:
         self._store = store
         self._flows: OrderedDict[tuple[str, str], WorkflowFlow] = OrderedDict()
         self._deployments: dict[UUID, tuple[datetime, DeploymentResponse]] = {}
+        self._names: dict[UUID, str] = {}
 
     async def load(self, client: PrefectClient, flow_run: FlowRun) -> WorkflowFlow:
         """The flow of a run: the version its execution is pinned to, else the current one.
 
         Raises:
-            NotFound: the workflow, or that version of it, is not in the history.
+            NotFound: the workflow, or that version of it, is not published: it is not in the history.
             DefinitionError: it does not compile (any more).
         """
         workflow, version = label(flow_run, WORKFLOW_LABEL), label(flow_run, VERSION_LABEL)
@@ -47,7 +51,7 @@ class FlowLoader:
         deployment = await self._deployment(client, flow_run)
         if deployment.entrypoint and deployment.entrypoint.startswith(ENTRYPOINT):
             return await self._current(deployment.entrypoint.removeprefix(ENTRYPOINT))
-        return await self._of_prefect(client, flow_run, deployment)
+        return await self._deployed_by_prefect(client, deployment)
 
     async def _pinned(self, workflow: str, version: str) -> WorkflowFlow:
         key = (workflow, version)
@@ -65,29 +69,22 @@ class FlowLoader:
             raise NotFound(f"workflow {workflow} is not in the history: deploy it with `ipaas deploy`")
         return await self._pinned(workflow, published.current.version)
 
-    async def _of_prefect(
-        self, client: PrefectClient, flow_run: FlowRun, deployment: DeploymentResponse
-    ) -> WorkflowFlow:
-        """A flow that was deployed with `prefect deploy`, loaded as Prefect loads it."""
-        key = (str(deployment.id), str(deployment.updated))
-        if key not in self._flows:
-            workflow = (await client.read_flow(deployment.flow_id)).name
-            if deployment.version and await self._store.version(workflow, deployment.version):
-                return await self._pinned(workflow, deployment.version)  # what this process imported may be older
-            # Prefect's decorator that adds the client hides the function's own signature.
-            load: Any = load_flow_from_flow_run
-            try:
-                flow = await load(client, flow_run, ignore_storage=True, use_placeholder_flow=False)
-            except httpx.HTTPError:
-                raise  # Prefect's answer; trying again may help
-            except Exception as error:
-                raise DefinitionError(f"{deployment.entrypoint}: {type(error).__name__}: {error}") from error
-            if not isinstance(flow, WorkflowFlow):
-                raise DefinitionError(
-                    f"{deployment.entrypoint} is no workflow: make it one with @workflow, or deploy it to another pool"
-                )
-            self._keep(key, flow)
-        return self._flows[key]
+    async def _deployed_by_prefect(self, client: PrefectClient, deployment: DeploymentResponse) -> WorkflowFlow:
+        """What `prefect deploy` deployed: the version that its step `publish_entrypoint` published."""
+        workflow = await self._name(client, deployment.flow_id)
+        if deployment.version:
+            with contextlib.suppress(NotFound):
+                return await self._pinned(workflow, deployment.version)
+        version = f"version {deployment.version}" if deployment.version else "a deployment without a version"
+        raise NotFound(
+            f"{deployment.entrypoint} of workflow {workflow} does not run here: {version} is not published. Use "
+            "`ipaas deploy`, or `prefect deploy` with the step ipaas.publish.publish_entrypoint and its version"
+        )
+
+    async def _name(self, client: PrefectClient, flow_id: UUID) -> str:
+        if flow_id not in self._names:
+            self._names[flow_id] = (await client.read_flow(flow_id)).name
+        return self._names[flow_id]
 
     async def _deployment(self, client: PrefectClient, flow_run: FlowRun) -> DeploymentResponse:
         if flow_run.deployment_id is None:

@@ -26,7 +26,8 @@ Paths = Annotated[list[Path] | None, typer.Argument(help="Files and folders; def
 
 @authoring.command()
 def check(paths: Paths = None, as_json: AsJson = False) -> None:
-    """Checks workflows without starting anything: `file:line: message`; exit code 1 on any error."""
+    """Checks workflows without starting anything: `file:line: message`; exit code 1 on any error. A Python file that
+    defines workflows is executed to read them, and named; no other one is."""
     connect()
     from ipaas.publish import CATALOG
     from ipaas.publish import check as check_paths

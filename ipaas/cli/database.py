@@ -29,7 +29,7 @@ def upgrade_database() -> None:
     """Brings the tables to this version's; safe to repeat."""
     settings = connect()
     from flows.history.migrations import upgrade
-    from ipaas.platform.up import prepare_home
+    from ipaas.platform.home import prepare_home
 
     if settings.database_url is None:
         prepare_home(settings.home)

@@ -10,13 +10,17 @@ from typing import Annotated
 
 import typer
 
-from foundation.settings import Settings
+from foundation.private_files import keep_files_private
+from ipaas.cli.session import read_settings
 from ipaas.platform.environment import server_environment, use_running_platform
 
 serving = typer.Typer()
 
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Host = Annotated[str, typer.Option(help="The address the gateway listens on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port.")]
+PrefectHost = Annotated[
+    str, typer.Option(help="The address Prefect's server listens on; needs IPAAS_PREFECT_AUTH unless it is loopback.")
+]
 PrefectPort = Annotated[int, typer.Option(min=1, max=65535, help="The port of Prefect's server and UI.")]
 
 
@@ -24,6 +28,7 @@ PrefectPort = Annotated[int, typer.Option(min=1, max=65535, help="The port of Pr
 def up(
     host: Host = "127.0.0.1",
     port: Port = 8080,
+    prefect_host: PrefectHost = "127.0.0.1",
     prefect_port: PrefectPort = 4200,
     home: Annotated[Path | None, typer.Option(help="Where files are kept; default: IPAAS_HOME.")] = None,
     workflows: Annotated[
@@ -32,24 +37,42 @@ def up(
 ) -> None:
     """Everything on this machine: Prefect's server and UI, the gateway, a worker, SQLite. Ctrl-C drains and stops."""
     from ipaas.logs import set_up_logging
-    from ipaas.platform.up import check_port, prepare_home, run_up
+    from ipaas.platform.home import hold_home, prepare_home
+    from ipaas.platform.ports import check_ports, check_prefect_host
+    from ipaas.platform.up import run_up
 
     if home is not None:
         os.environ["IPAAS_HOME"] = str(home.expanduser().absolute())
-    settings = Settings()
+    keep_files_private()
+    settings = read_settings()
     set_up_logging(settings)
+    check_prefect_host(settings, prefect_host, option="--prefect-host")
     prepare_home(settings.home)
-    check_port(host, port, option="--port", what="gateway")
-    check_port(host, prefect_port, option="--prefect-port", what="Prefect server")
-    asyncio.run(run_up(settings, host=host, port=port, prefect_port=prefect_port, workflows=workflows or []))
+    with hold_home(settings.home) as lock:
+        check_ports(settings, host=host, port=port, prefect_host=prefect_host, prefect_port=prefect_port)
+        code = asyncio.run(
+            run_up(
+                settings,
+                host=host,
+                port=port,
+                prefect_host=prefect_host,
+                prefect_port=prefect_port,
+                workflows=workflows or [],
+                lock=lock,
+            )
+        )
+    raise typer.Exit(code)
 
 
 @serving.command()
-def server(host: Host = "127.0.0.1", port: PrefectPort = 4200) -> None:
+def server(host: PrefectHost = "127.0.0.1", port: PrefectPort = 4200) -> None:
     """Prefect's server and UI, with the settings that hold under load."""
-    from ipaas.platform.up import check_port, prepare_home
+    from ipaas.platform.home import prepare_home
+    from ipaas.platform.ports import check_port, check_prefect_host
 
-    settings = Settings()
+    keep_files_private()
+    settings = read_settings()
+    check_prefect_host(settings, host, option="--host")
     prepare_home(settings.home)
     check_port(host, port, option="--port", what="Prefect server")
     environment = server_environment(settings, host=host, port=port)
@@ -59,10 +82,11 @@ def server(host: Host = "127.0.0.1", port: PrefectPort = 4200) -> None:
 @serving.command()
 def gateway(host: Host = "127.0.0.1", port: Port = 8080) -> None:
     """The webhooks and the management API. Any number may run side by side on one database."""
-    settings = Settings()
+    keep_files_private()
+    settings = read_settings()
     use_running_platform(settings)
     from ipaas.gateway.serve import serve
-    from ipaas.platform.up import check_port
+    from ipaas.platform.ports import check_port
 
     check_port(host, port, option="--port", what="gateway")
     serve(settings, host=host, port=port)
@@ -74,7 +98,8 @@ def worker(
     limit: Annotated[int | None, typer.Option(min=1, help="The most executions this worker runs at once.")] = None,
 ) -> None:
     """Runs executions in this process. Any number may run, on any number of machines."""
-    settings = Settings()
+    keep_files_private()
+    settings = read_settings()
     use_running_platform(settings)
     from ipaas.worker.serve import work
 

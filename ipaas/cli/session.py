@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from foundation.errors import ConfigurationError, IpaasError
+from foundation.private_files import keep_files_private
 from foundation.settings import Settings
 from ipaas.platform.environment import Addresses, use_running_platform
 
@@ -40,13 +41,14 @@ def read_settings() -> Settings:
 
 
 def connect() -> Settings:
-    """The settings, with this process pointed at the platform that runs in the home. To be called before Prefect is
-    imported.
+    """The settings, with this process pointed at the platform that runs in the home; what it writes there is for its
+    owner only. To be called before Prefect is imported.
 
     Raises:
         ConfigurationError: a setting is wrong, or the home can't be read.
     """
     settings = read_settings()
+    keep_files_private()
     use_running_platform(settings)
     # Prefect warns of a home that is not there when it is imported; the command says itself what is missing.
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory", category=UserWarning)

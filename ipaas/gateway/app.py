@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
 from flows.history import Execution, HistoryStore, Limits, open_store
+from foundation.background import Background
 from foundation.clock import Clock, SystemClock
 from foundation.errors import IpaasError
 from foundation.settings import Settings
@@ -33,6 +34,7 @@ from ipaas.gateway.callers import CallerNotes, Callers
 from ipaas.gateway.entrance import Door, Entrance
 from ipaas.gateway.hooks import Hooks
 from ipaas.gateway.inbound import OffTheLoop
+from ipaas.gateway.json_response import JsonResponse
 from ipaas.gateway.metrics import FromHistory, Metrics
 from ipaas.gateway.problems import (
     Problem,
@@ -158,14 +160,17 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         )
         await hooks.refresh()
         retention = Retention(store, clock, settings.retention, settings.retention_count)
-        services = [asyncio.create_task(part.run()) for part in (hooks, backlog, waiting, dispatcher, retention)]
+        state.background = background = Background(clock)
+        background.start("hooks", hooks.run)
+        background.start("backlog", backlog.run)
+        background.start("waiting", waiting.run)
+        background.start("dispatcher", dispatcher.run)
+        background.start("retention", retention.run)
         try:
             yield
         finally:
             off_the_loop.close()
-            for service in services:
-                service.cancel()
-            await asyncio.gather(*services, return_exceptions=True)
+            await background.stop()
 
 
 def _count_dispatched(metrics: Metrics, clock: Clock) -> Callable[[Sequence[Execution]], None]:
@@ -194,12 +199,14 @@ async def _healthz() -> dict[str, str]:
 
 
 async def _readyz(request: Request) -> Response:
-    """200 when the database and Prefect answer; 503 names the one that does not."""
+    """200 when the database and Prefect answer; 503 names the one that does not. Both tell of restarted loops."""
     state = request.app.state
+    restarted = state.background.restarted()
+    extra = {"restarted": restarted} if restarted else {}
     found = await asyncio.gather(_fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect"))
     if faults := [fault for fault in found if fault]:
-        return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"})
-    return Response('{"status":"ready"}', media_type="application/json")
+        return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"}, **extra)
+    return JsonResponse({"status": "ready", **extra})
 
 
 async def _ask(prefect: PrefectClient) -> None:

@@ -2,14 +2,16 @@
 
 A sender that is slow, endless or broken costs one connection for a bounded time, and nobody else's.
 
-Relies on uvicorn's `HttpToolsProtocol`: its parser callbacks, `cycle`, `connections`, `flow`, `shutdown` and
-`send_400_response`, and `timeout_keep_alive_task` being armed whenever a response is complete.
+Relies on uvicorn's `HttpToolsProtocol`: its parser callbacks, `cycle`, `pipeline`, `scope`, `headers`, `url`,
+`connections`, `flow`, `shutdown` and `send_400_response`, and `timeout_keep_alive_task` being armed whenever a response
+is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -20,29 +22,54 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEADER_SECONDS = 10.0
 """From the connection, or from a request's first byte, to the end of its headers."""
 HEADER_BYTES = 64 * 1024
+HEADER_LINES = 256
+LINE_COST = 128
+"""Bytes of memory that a header costs beside its text."""
+USUAL_HEADERS = 8 * 1024
+"""What a connection may hold of headers whatever the others hold."""
+HELD_HEADERS = 16 * 1024 * 1024
+"""What all connections together may hold of headers beyond that."""
+PIPELINED_REQUESTS = 16
+PIPELINED_BYTES = 16 * 1024
+"""How much may come behind a request that is not answered yet."""
 LINGER_SECONDS = 5.0
 """How long the rest of a body is still read after the answer. A closed connection would take the answer with it."""
 GOODBYE_SECONDS = 1.0
 """While the gateway drains: how long an idle connection may still bring a request, which is answered 503."""
 
+_SLICE = 16 * 1024
+"""So many bytes are parsed before it is looked at what came of them."""
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})
+
+
+@dataclass
+class HeldHeaders:
+    """What all connections of a server hold of headers, beyond what is usual; in bytes."""
+
+    bytes: int = 0
 
 
 class GatewayProtocol(HttpToolsProtocol):
     """
     Args:
         max_connections: those beyond are answered 503 and closed.
+        held: shared by all connections.
         refused: counts connections that were ended here, by reason.
     """
 
-    def __init__(self, *args: Any, max_connections: int, refused: Counter, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_connections: int, held: HeldHeaders, refused: Counter, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._max_connections, self._refused = max_connections, refused
+        self._max_connections, self._held, self._refused = max_connections, held, refused
         self._deadline: asyncio.TimerHandle | None = None
         self._in_headers, self._in_body = False, False
         self._saw_headers = False
         """Within one `data_received`: a request's headers were complete."""
         self._header_bytes = 0
+        self._holds = 0
+        """This connection's part of what is held."""
+        self._pipelined_bytes = 0
+        self._is_deaf = False
+        """It ends once it is answered: what else comes is not listened to."""
 
     # The connection
 
@@ -55,6 +82,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._hold(0)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -68,25 +96,41 @@ class GatewayProtocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._is_deaf or self.transport.is_closing():
             return
         was_in_body, self._saw_headers = self._in_body, False
         self._unset_keepalive_if_required()
         left = data
         try:
-            while left:
-                left = self._feed(left)
+            while left and not self._is_deaf:
+                left = self._feed(left[:_SLICE]) + left[_SLICE:]
+                self._count_pipelined(min(len(data), _SLICE))
         except httptools.HttpParserError:
-            self.send_400_response("this is no request in HTTP/1.1")
-        if self.transport.is_closing():
+            if not self._is_deaf:
+                self.send_400_response("this is no request in HTTP/1.1")
+        if self._is_deaf or self.transport.is_closing():
             return
         between_requests = not (self._in_body or was_in_body or self._saw_headers)
         if self._in_headers or between_requests:  # empty lines between requests are bytes of the next one's headers
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES:
                 self._refuse_headers()
+            elif not self._hold(self._header_bytes + LINE_COST * len(self.headers or ())):
+                self._refuse(503, "too many headers are held", "too_many", "retry-after: 1\r\n")
             elif self._deadline is None:
                 self._arm(HEADER_SECONDS)
+
+    def _count_pipelined(self, size: int) -> None:
+        self._pipelined_bytes = self._pipelined_bytes + size if self.pipeline else 0
+        if self._pipelined_bytes > PIPELINED_BYTES:
+            self._stop_listening("pipelined")
+
+    def _hold(self, size: int) -> bool:
+        """Counts what this connection holds of headers; False: that is more than there is room for."""
+        beyond = max(0, size - USUAL_HEADERS)
+        self._held.bytes += beyond - self._holds
+        self._holds = beyond
+        return not beyond or self._held.bytes <= HELD_HEADERS
 
     def _feed(self, data: bytes) -> bytes:
         """Parses; what is left to be parsed, if anything.
@@ -113,11 +157,21 @@ class GatewayProtocol(HttpToolsProtocol):
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED_REQUESTS:
+            self._stop_listening("pipelined")
+            raise httptools.HttpParserError("too many requests at once")
         super().on_message_begin()
         self._in_headers = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) < HEADER_LINES:
+            super().on_header(name, value)
+        elif not self._is_deaf:
+            self._refuse(431, f"there are more than {HEADER_LINES} headers", "large_headers")
+            self._is_deaf = True
+
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade() or self.transport.is_closing():
+        if self.parser.should_upgrade() or self._is_deaf or self.transport.is_closing():
             return
         self._in_headers, self._in_body, self._saw_headers = False, True, True
         self._header_bytes = 0
@@ -125,6 +179,8 @@ class GatewayProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > HEADER_BYTES:
             self._refuse_headers()
+        elif not self._hold(size + LINE_COST * len(self.headers)):
+            self._refuse(503, "too many headers are held", "too_many", "retry-after: 1\r\n")
         else:
             super().on_headers_complete()
 
@@ -141,8 +197,15 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.cycle.response_complete and not self._in_headers:
+            self._forget_request()
         if self._in_body and not self.transport.is_closing():
             self._arm(LINGER_SECONDS)
+
+    def _forget_request(self) -> None:
+        """A connection that idles holds nothing of what it has brought."""
+        self.cycle.scope, self.scope, self.headers, self.url = {}, {}, [], b""  # type: ignore[typeddict-item]
+        self._hold(0)
 
     # Deadlines and refusals
 
@@ -170,12 +233,11 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str, reason: str, header: str = "") -> None:
         """Ends the connection, with an answer unless an earlier request's is still to come."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_listening(reason)
+            return
         self._refused.labels(reason).inc()
         self._disarm()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
         title = HTTPStatus(status).phrase
         body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
         head = (
@@ -184,3 +246,11 @@ class GatewayProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+    def _stop_listening(self, reason: str) -> None:
+        """What was asked is still answered; then the connection ends."""
+        self._refused.labels(reason).inc()
+        self._disarm()
+        self._is_deaf = True
+        self.cycle.keep_alive = False
+        self.flow.pause_reading()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import socket
+import sys
 from functools import partial
 
 import uvicorn
@@ -16,13 +18,21 @@ from connectors.kit.registry import load_connectors
 from foundation.settings import Settings
 from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
-from ipaas.gateway.protocol import GatewayProtocol
+from ipaas.gateway.protocol import GatewayProtocol, HeldHeaders
 from ipaas.logs import set_up_logging
+from ipaas.platform.stopping import end_within
 
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 30
+GOODBYE_SECONDS = 5
+"""For closing the database and the rest, once nobody is answered any more."""
 GIVE_UP_SECONDS = 25.0
 """While it drains: how long a caller still waits for its execution's end, before it gets its 202."""
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
+"""When Python looks for garbage in cycles. Its own (700, 10, 10) would look through all there is several times while
+one large document is read, and nothing else runs meanwhile."""
+SWITCH_SECONDS = 0.001
+"""After how long a thread that reads a large document lets the event loop have a turn."""
 OWN_FILES = 256
 """File descriptors for all but connections: the database, logs, Prefect."""
 
@@ -34,19 +44,35 @@ class GatewayServer(uvicorn.Server):
         super().__init__(config)
         self._app = app
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        let_the_loop_go_first()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        bound = end_within(DRAIN_SECONDS + GOODBYE_SECONDS, what="gateway")
         state = self._app.state
         state.door.shut = True
         give_up = asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, state.waiting.give_up)
         await super().shutdown(sockets)
         give_up.cancel()
         await asyncio.to_thread(flush_traces)  # uvicorn ends the process by the signal itself: nothing else will
+        bound.cancel()
+
+
+def let_the_loop_go_first() -> None:
+    """Keeps this process's garbage collector and threads from holding its event loop up."""
+    gc.collect()
+    gc.freeze()  # what is there now stays for good: nobody need look through it again
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def make_server(settings: Settings, app: FastAPI, *, host: str, port: int) -> GatewayServer:
+    app.state.held_headers = held = HeldHeaders()
     protocol = partial(
         GatewayProtocol,
         max_connections=_room_for(settings.max_connections),
+        held=held,
         refused=app.state.metrics.connections_refused,
     )
     config = uvicorn.Config(

@@ -12,7 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from foundation.errors import ConfigurationError
+from foundation.private_files import write_private_file
 from foundation.settings import Settings
+from ipaas.platform.own_site import own_hosts, own_origins
 
 PREFECT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -56,22 +58,45 @@ class Addresses(BaseModel):
             raise ConfigurationError(f"{path} is broken: remove it, and start `ipaas up` again") from None
 
     def write(self, settings: Settings) -> None:
-        self.path(settings).write_text(json.dumps(self.model_dump(), indent=2) + "\n")
+        """Leaves them in the home, and beside them the password for Prefect, if it has one, for its owner only."""
+        if settings.prefect_auth:
+            write_private_file(settings.prefect_auth_file, settings.prefect_auth.get_secret_value() + "\n")
+        write_private_file(self.path(settings), json.dumps(self.model_dump(), indent=2) + "\n")
+
+    @classmethod
+    def remove(cls, settings: Settings) -> None:
+        cls.path(settings).unlink(missing_ok=True)
+        settings.prefect_auth_file.unlink(missing_ok=True)
 
 
 def use_running_platform(settings: Settings) -> None:
     """Points this process at the platform running in the home, unless the environment names a Prefect already."""
     _set_defaults(PREFECT_DEFAULTS | {"PREFECT_HOME": str(settings.home / "prefect")})
+    if settings.prefect_auth:
+        _set_defaults({"PREFECT_API_AUTH_STRING": settings.prefect_auth.get_secret_value()})
     if addresses := Addresses.read(settings):
         _set_defaults({"PREFECT_API_URL": addresses.prefect_api})
+        if os.environ["PREFECT_API_URL"] == addresses.prefect_api:  # the password is for no other Prefect
+            _set_defaults(_auth_of_home(settings))
+
+
+def _auth_of_home(settings: Settings) -> dict[str, str]:
+    """Raises ConfigurationError when the file can't be read."""
+    try:
+        return {"PREFECT_API_AUTH_STRING": settings.prefect_auth_file.read_text().strip()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"can't read {settings.prefect_auth_file}: {error.strerror}") from None
 
 
 def client_environment(settings: Settings, addresses: Addresses) -> dict[str, str]:
     """The environment for the gateway and the worker of `ipaas up`."""
     defaults = PREFECT_DEFAULTS | {"PREFECT_HOME": str(settings.home / "prefect")}
-    return (
-        defaults | os.environ | {"PREFECT_API_URL": addresses.prefect_api, "IPAAS_PREFECT_UI_URL": addresses.prefect_ui}
-    )
+    where = {"PREFECT_API_URL": addresses.prefect_api, "IPAAS_PREFECT_UI_URL": addresses.prefect_ui}
+    if settings.prefect_auth:
+        where["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
+    return defaults | os.environ | where
 
 
 def server_environment(settings: Settings, *, host: str, port: int) -> dict[str, str]:
@@ -80,9 +105,21 @@ def server_environment(settings: Settings, *, host: str, port: int) -> dict[str,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{settings.home / 'prefect.db'}",
         "PREFECT_UI_API_URL": "/api",
+        # Prefect writes its UI's files at the first start; by default into the installed package.
+        "PREFECT_UI_STATIC_DIRECTORY": str(settings.home / "prefect" / "ui"),
+        # No "*": who may not ask gets no permission either. Who may ask is decided by `own_site`, whatever is set here.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(own_origins(prefect_hosts(settings, host=host, port=port))),
     }
     where = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+    if settings.prefect_auth:
+        where["PREFECT_SERVER_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
     return defaults | _retention(settings) | os.environ | where
+
+
+def prefect_hosts(settings: Settings, *, host: str, port: int) -> frozenset[str]:
+    """What Prefect's server may be called: where it listens, and wherever the settings say that it is found."""
+    urls = (settings.prefect_ui_url, os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_UI_API_URL"))
+    return own_hosts(host, port, settings.prefect_hosts, urls)
 
 
 def _retention(settings: Settings) -> dict[str, str]:

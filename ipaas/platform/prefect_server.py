@@ -1,4 +1,4 @@
-"""Prefect's own server and UI: the stock application, with a guard for secrets and immediate SQLite transactions.
+"""Prefect's own server and UI: the stock application, with two guards before it and immediate SQLite transactions.
 
 Run as a process of its own, `python -m ipaas.platform.prefect_server`, because Prefect reads its settings when it is
 imported.
@@ -16,6 +16,7 @@ import uvicorn
 from prefect.server.api.server import create_app
 from prefect.settings import (
     PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_SERVER_API_AUTH_STRING,
     PREFECT_SERVER_API_HOST,
     PREFECT_SERVER_API_PORT,
 )
@@ -23,7 +24,10 @@ from prefect.settings import (
 from blocks import Keyring
 from flows.on_prefect.deployment import work_pool
 from flows.on_prefect.internals import use_immediate_transactions
+from foundation.private_files import keep_files_private
 from foundation.settings import Settings
+from ipaas.platform.environment import prefect_hosts
+from ipaas.platform.own_site import OwnSiteOnly
 from ipaas.platform.sealing import SealSecrets
 
 
@@ -42,7 +46,12 @@ def _with_work_pool(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any
 
 
 async def _make_work_pool(app: Any) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://prefect/api") as client:
+    """Asks the stock application itself, behind the guards."""
+    user, _, password = (PREFECT_SERVER_API_AUTH_STRING.value() or "").partition(":")
+    auth = (user, password) if user else None
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://prefect/api", auth=auth, trust_env=False
+    ) as client:
         answer = await client.post("/work_pools/", json=work_pool().model_dump(mode="json"))
     if answer.status_code != httpx.codes.CONFLICT:  # it is there already
         answer.raise_for_status()
@@ -50,6 +59,7 @@ async def _make_work_pool(app: Any) -> None:
 
 def main() -> None:
     """Runs the server until it is told to stop. The environment is already `environment.server_environment`'s."""
+    keep_files_private()
     settings = Settings()
     keyring = Keyring.from_settings(settings)
     url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
@@ -57,10 +67,11 @@ def main() -> None:
         use_immediate_transactions(url)
     stock: Any = create_app(final=True)
     stock.router.lifespan_context = _with_work_pool(stock)
+    host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
     uvicorn.run(
-        SealSecrets(stock, keyring),
-        host=PREFECT_SERVER_API_HOST.value(),
-        port=PREFECT_SERVER_API_PORT.value(),
+        OwnSiteOnly(SealSecrets(stock, keyring), prefect_hosts(settings, host=host, port=port)),
+        host=host,
+        port=port,
         log_level="warning",
         timeout_keep_alive=60,
         timeout_graceful_shutdown=5,

@@ -11,9 +11,13 @@ import anyio
 
 from flows.on_prefect.deployment import WORK_POOL
 from foundation.settings import Settings
+from ipaas.connection import prefect_answers
 from ipaas.logs import set_up_logging
-from ipaas.platform.up import until_stopped
-from ipaas.worker.worker import IpaasWorker
+from ipaas.platform.stopping import StopSignals, end_within
+from ipaas.worker.worker import DRAIN_SECONDS, IpaasWorker
+
+GOODBYE_SECONDS = 5.0
+"""For telling Prefect that this worker is gone, once nothing runs any more; it may not answer."""
 
 
 def work(settings: Settings, *, name: str | None, limit: int | None) -> None:
@@ -28,14 +32,24 @@ def work(settings: Settings, *, name: str | None, limit: int | None) -> None:
 
 
 async def _run(worker: IpaasWorker) -> None:
-    """SIGTERM and Ctrl-C let the runs in flight end first."""
+    """SIGTERM and Ctrl-C let the runs in flight end first, for DRAIN_SECONDS; Ctrl-C again ends at once."""
+    signals = StopSignals()
     async with anyio.create_task_group() as group:
 
         async def stop_when_told() -> None:
-            await until_stopped()
-            await worker.drain()
+            await signals.asked.wait()
+            end_within(DRAIN_SECONDS + GOODBYE_SECONDS, what="worker")
+            group.start_soon(stop_at_once)
+            if worker.is_setup:
+                await worker.drain()
+            end_within(GOODBYE_SECONDS, what="worker")
             group.cancel_scope.cancel()
 
+        async def stop_at_once() -> None:
+            await signals.again.wait()
+            os._exit(130)
+
         group.start_soon(stop_when_told)
+        await prefect_answers()
         await worker.start(printer=lambda message: None)
         group.cancel_scope.cancel()

@@ -25,7 +25,7 @@ from flows.history import MemoryStore, Status, open_store
 from flows.history.migrations import upgrade
 from flows.on_prefect.compile import yaml_version
 from foundation.clock import ManualClock
-from ipaas.gateway import protocol, serve
+from ipaas.gateway import budget, protocol, serve
 from ipaas.gateway.serve import GatewayServer, make_server
 
 POST = b"POST /hooks/orders HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -180,6 +180,92 @@ async def test_headers_beyond_64_kib_are_431(pieces):
         assert (status, headers["connection"]) == (431, "close")
         assert served.ended("large_headers") == 1
         assert await served.executions() == []
+
+
+async def test_more_headers_than_anybody_sends_are_431():
+    line = b"a: b\r\n"
+    async with serving() as served:
+        for count, status in ((250, 202), (300, 431)):
+            connection = await served.connect()
+            await connection.send(POST.replace(b"Host: g\r\n", b"Host: g\r\n" + line * count))
+            assert (await connection.answer())[0] == status
+        assert await connection.is_closed()
+        assert served.ended("large_headers") == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["that do not end", "that end"])
+async def test_large_headers_of_all_connections_have_one_bound(end, monkeypatch):
+    """Others, whose headers are as large as usual, are not affected."""
+    monkeypatch.setattr(protocol, "HELD_HEADERS", 100 * 1024)
+    head = b"POST /hooks/orders HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\nX-Long: " + b"a" * 50_000
+    async with serving() as served:
+        for connection in [await served.connect() for _ in range(2)]:
+            await connection.send(head + end)
+        third = await served.connect()
+        await third.send(head + end)
+        status, headers, _ = await third.answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        assert (await served.post({})).status_code == 202
+        for connection in served.opened[:2]:
+            await connection.close()
+        while served.app.state.held_headers.bytes:
+            await asyncio.sleep(0.01)
+        again = await served.connect()
+        await again.send(head + b"\r\n\r\n" + b"123456789")
+        assert (await again.answer())[0] == 202
+
+
+async def test_of_many_requests_at_once_some_are_answered():
+    async with serving() as served:
+        connection = await served.connect()
+        with contextlib.suppress(ConnectionError):
+            await connection.send(POST * 200)
+        answered = 0
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                assert (await connection.answer())[0] == 202
+                answered += 1
+        assert 1 <= answered <= protocol.PIPELINED_REQUESTS + 1
+        assert served.ended("pipelined") == 1
+        assert (await served.post({})).status_code == 202
+
+
+async def test_what_comes_behind_an_unanswered_request_is_bounded():
+    large = POST.replace(b"Length: 2", b"Length: 500000")[:-2] + b" " * 500_000
+    async with serving(WAITING) as served:
+        connection = await served.connect()
+        with contextlib.suppress(ConnectionError):
+            await connection.send(POST + large)
+        await served.end(await served.accepted(), output="done")
+        assert (await connection.answer())[2] == b"done"
+        assert served.ended("pipelined") == 1
+        assert len(await served.executions()) == 1
+
+
+async def test_a_request_that_comes_in_part_with_the_one_before_is_answered():
+    async with serving() as served:
+        connection = await served.connect()
+        await connection.send(POST + POST[:40])
+        assert (await connection.answer())[0] == 202
+        await connection.send(POST[40:])
+        assert (await connection.answer())[0] == 202
+        assert len(await served.executions()) == 2
+
+
+async def test_bodies_that_stall_hold_the_budget_only_while_nobody_else_needs_it(monkeypatch):
+    monkeypatch.setattr(budget, "SLOW_SECONDS", 0.0)
+    async with serving(max_body_bytes=10_000, max_inflight_bytes=20_000) as served:
+        stalled = [await served.connect() for _ in range(2)]
+        for connection in stalled:
+            await connection.send(POST.replace(b"Length: 2", b"Length: 10000"), b"x" * 9_000)
+        while served.app.state.bodies.held < 18_000:
+            await asyncio.sleep(0.01)
+        assert (await served.post({"a": "x" * 5_000})).status_code == 202
+        status, headers, _ = await stalled[0].answer()
+        assert (status, headers["retry-after"]) == (503, "5")
+        await stalled[1].send(b"x" * 998)
+        assert (await stalled[1].answer())[0] == 400  # x is not JSON: it was read to its end
+    assert served.app.state.bodies.held == 0
 
 
 async def test_an_idle_connection_is_closed(monkeypatch):

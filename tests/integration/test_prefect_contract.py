@@ -48,7 +48,7 @@ from flows.on_prefect.process import use_runtime
 from flows.on_prefect.python_source import workflow
 from foundation.clock import SystemClock
 from ipaas.admission.dispatcher import Dispatcher
-from ipaas.platform.up import register_block_types
+from ipaas.platform.prepare import register_block_types
 
 
 @pytest.fixture(autouse=True)

@@ -294,3 +294,9 @@ def test_a_forgotten_credential_masks_only_what_another_one_shares() -> None:
     assert masker.mask("s3cret-1 s3cret-2 YW5uOnMzY3JldC0x") == f"{MASK} {MASK} YW5uOn{MASK}"
     present.forget()
     assert masker.mask("s3cret-1 s3cret-2") == "s3cret-1 s3cret-2"
+
+
+def test_plain_values_of_a_document_are_sealed_for_it() -> None:
+    credential = opened(ApiKey, SHOP)
+    assert credential.accepted("key") == ["s3cret-1", "s3cret-0"]
+    assert opened(ApiKey, {"key": raw(credential, "key"), "header": "X-Shop"}).reveal("key") == "s3cret-1"

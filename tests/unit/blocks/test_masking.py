@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.masking import MASK, Masker, MaskingFilter
-from foundation.secret_forms import unescaped, unescaped_with_places
+from foundation.secret_forms import unescaped, unescaped_with_origin
 
 
 def masker(*secrets: str) -> Masker:
@@ -94,11 +94,32 @@ def test_no_secret_survives_an_escape(secret: str, escape) -> None:
 
 
 @given(st.text(alphabet='ab%&#x39;\\u0041"nquot+ \nä'))
-def test_places_belong_to_the_text_without_escapes(text: str) -> None:
-    plain, begins, ends = unescaped_with_places(text)
+def test_each_part_comes_from_a_part_of_the_text(text: str) -> None:
+    plain, origin = unescaped_with_origin(text)
     assert plain == unescaped(text)
-    assert len(plain) == len(begins) == len(ends)
-    assert all(0 <= begin < end <= len(text) for begin, end in zip(begins, ends, strict=True))
+    places = [origin(at, at + 1) for at in range(len(plain))]
+    assert all(0 <= start < end <= len(text) for start, end in places)
+    assert places == sorted(places)
+    assert all(origin(0, at + 1)[1] == end for at, (_, end) in enumerate(places))
+
+
+def test_a_part_comes_from_its_escapes_and_nothing_else() -> None:
+    text = r"caf%C3%A9 a\"b &amp;amp; c"
+    plain, origin = unescaped_with_origin(text)
+    assert plain == 'café a"b & c'
+
+    def source(part: str) -> str:
+        start, end = origin(plain.index(part), plain.index(part) + len(part))
+        return text[start:end]
+
+    assert [source(part) for part in ("é", 'a"b', '"b', "a", "&", "c")] == [
+        "%C3%A9",
+        r"a\"b",
+        r"\"b",
+        "a",
+        "&amp;amp;",
+        "c",
+    ]
 
 
 @pytest.mark.parametrize("spell", [bytes.hex, lambda content: content.hex().upper()])

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from blocks import BearerToken, Keyring, PrefectCredentials
+from blocks import BearerToken, Keyring, PrefectCredentials, seal_document_data
 from blocks import source as source_module
 from foundation.clock import ManualClock
 from foundation.errors import CredentialError
-from foundation.masking import Masker
+from foundation.masking import MASK, Masker
 
 RING = Keyring.generate()
 
@@ -29,6 +29,7 @@ class FakePrefect:
         self.answering.set()
         self.times = 0
         self.token: str | None = "first-token"
+        self._stored: dict[str, Any] = {}
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Any]:
@@ -39,8 +40,9 @@ class FakePrefect:
     async def read_block_document_by_name(self, name: str, slug: str) -> Any:
         if self.token is None:
             raise ObjectNotFound(httpx.HTTPError("404"))
-        sealed = BearerToken.from_values({"token": self.token}, document=name, keyring=RING).token.get_secret_value()
-        return SimpleNamespace(id="1", name=name, data={"token": sealed})
+        if self.token not in self._stored:
+            self._stored = {self.token: seal_document_data(slug, {"token": self.token}, RING, document=name)}
+        return SimpleNamespace(id="1", name=name, data=self._stored[self.token])
 
     async def request(self, *arguments: Any, **named: Any) -> Any:
         return SimpleNamespace(json=list)
@@ -181,20 +183,26 @@ async def test_one_of_several_who_gives_up_does_not_take_the_answer_from_the_oth
     assert await patient == "first-token"
 
 
-async def test_a_replaced_credential_is_told_when_it_is_out_of_use(
-    credentials: PrefectCredentials, prefect: FakePrefect, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forgotten: list[Any] = []
-    monkeypatch.setattr(BearerToken, "forget", lambda self: forgotten.append(self), raising=False)
-    first = await credentials.get("shop", BearerToken)
-    prefect.token = "second-token"
-    clock.move(seconds=4.6)
+async def test_a_replaced_secret_is_masked_until_it_is_out_of_use(prefect: FakePrefect, clock: ManualClock) -> None:
+    masker = Masker()
+    credentials = PrefectCredentials(RING, masker=masker, clock=clock, connect=prefect.connect)  # type: ignore[arg-type]
     await token(credentials)
-    await settled()
-    assert forgotten == []
+    prefect.token = "second-token"
+    clock.move(seconds=source_module.TTL)
+    await token(credentials)
+    assert masker.mask("first-token second-token") == f"{MASK} {MASK}"
 
     clock.move(seconds=source_module.IN_USE)
-    await asyncio.gather(token(credentials))
-    await settled()
+    await token(credentials)
 
-    assert forgotten == [first]
+    assert masker.mask("first-token second-token") == f"first-token {MASK}"
+
+
+async def test_an_unchanged_credential_stays_the_same_however_often_it_is_loaded(
+    credentials: PrefectCredentials, prefect: FakePrefect, clock: ManualClock
+) -> None:
+    first = await credentials.get("shop", BearerToken)
+    for _ in range(3):
+        clock.move(seconds=source_module.TTL)
+        assert await credentials.get("shop", BearerToken) is first
+    assert prefect.times == 4

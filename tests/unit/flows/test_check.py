@@ -168,6 +168,14 @@ def test_the_input_is_a_json_schema() -> None:
     assert fault.startswith("w.yaml:5: input.properties.a.type: not a JSON Schema: 'nonsense'")
 
 
+def test_the_patterns_of_the_input_can_be_matched_in_linear_time() -> None:
+    (fault,) = faults(f"{HEAD}input:\n  properties:\n    a:\n      pattern: ^a(?=b)\n{STEPS}")
+    assert fault == (
+        "w.yaml:5: input.properties.a.pattern: this pattern can't be used: "
+        "lookahead and lookbehind can't be matched in linear time"
+    )
+
+
 def test_the_input_refers_to_itself_only() -> None:
     good = "input:\n  $ref: '#/$defs/order'\n  $defs: {order: {type: object}}\n"
     assert faults(HEAD + good + STEPS) == []

@@ -27,13 +27,15 @@ OLD, NEW = in_yaml(steps(post("/a")), name="orders"), in_yaml(steps(post("/b")),
 class Deployments:
     """Prefect's API, as far as it tells of deployments; counts how often it was asked."""
 
-    def __init__(self, entrypoint: str = f"{ENTRYPOINT}orders") -> None:
-        self.entrypoint, self.asked = entrypoint, 0
+    def __init__(self, entrypoint: str = f"{ENTRYPOINT}orders", version: str | None = None) -> None:
+        self.entrypoint, self.version, self.asked = entrypoint, version, 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/api/flows/"):
+            return httpx.Response(200, json={"id": str(UUID(int=1)), "name": "orders"})
         self.asked += 1
         found = {"id": request.url.path.rpartition("/")[2], "name": "d", "flow_id": str(UUID(int=1))}
-        return httpx.Response(200, json=found | {"entrypoint": self.entrypoint})
+        return httpx.Response(200, json=found | {"entrypoint": self.entrypoint, "version": self.version})
 
     def client(self) -> PrefectClient:
         return PrefectClient("http://prefect.test/api", httpx_settings={"transport": httpx.MockTransport(self)})
@@ -96,6 +98,42 @@ async def test_what_is_not_in_the_history_is_named(
     async with Deployments(entrypoint).client() as client:
         with pytest.raises(NotFound, match=says):
             await FlowLoader(store).load(client, a_run(labels=labels))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that leaves a file behind when it is imported: `elsewhere.py:flow`."""
+    mark = tmp_path / "imported"
+    (tmp_path / "elsewhere.py").write_text(
+        f"import pathlib, prefect\npathlib.Path({str(mark)!r}).touch()\n\n@prefect.flow\ndef flow(): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return mark
+
+
+@pytest.mark.parametrize("entrypoint", ["elsewhere.py:flow", "elsewhere.flow", "elsewhere:flow"])
+@pytest.mark.parametrize("version", [None, "1.0"])
+async def test_an_entrypoint_from_elsewhere_is_refused_and_not_imported(
+    store: MemoryStore, elsewhere: Path, entrypoint: str, version: str | None
+) -> None:
+    async with Deployments(entrypoint, version).client() as client:
+        with pytest.raises(NotFound, match=r"does not run here: .* is not published") as refusal:
+            await FlowLoader(store).load(client, a_run())
+
+    assert entrypoint in str(refusal.value)
+    assert not refusal.value.retriable
+    assert not elsewhere.exists()
+
+
+async def test_what_prefect_deployed_runs_as_it_was_published_whatever_its_entrypoint_is_now(
+    store: MemoryStore, elsewhere: Path
+) -> None:
+    async with Deployments("elsewhere.py:flow", OLD.published.version).client() as client:
+        flow = await FlowLoader(store).load(client, a_run())
+
+    assert flow.version == OLD.published.version
+    assert not elsewhere.exists()
 
 
 async def test_a_run_without_a_deployment_is_none_of_ours(store: MemoryStore) -> None:

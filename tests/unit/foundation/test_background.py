@@ -110,6 +110,7 @@ async def test_one_loop_s_failure_leaves_the_others_alone(background: Background
 
     assert good.runs == 1
     assert background.document()["good"]["restarts"] == 0
+    assert list(background.restarted()) == ["bad"]
 
 
 async def test_stopping_ends_them_for_good(background: Background) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway_under_test import ORDERS, Gateway, gateway
 
 from flows.history import MemoryStore, Status
@@ -114,3 +116,28 @@ async def test_what_is_handed_to_prefect_is_counted_and_timed():
         told = await scrape(under_test)
     assert told["ipaas_executions_dispatched_total"] == 1
     assert told["ipaas_dispatch_seconds_sum"] == 2
+
+
+async def test_a_background_loop_that_ends_begins_again_and_is_shown():
+    class FailsOnce(MemoryStore):
+        failed = False
+
+        async def backlog(self):
+            if not self.failed:
+                self.failed = True
+                raise KeyError("a bug")
+            return await super().backlog()
+
+    async with gateway(store=FailsOnce()) as under_test:
+        async with asyncio.timeout(10):
+            while not (restarted := (await under_test.http.get("/readyz")).json().get("restarted")):
+                await asyncio.sleep(0.01)
+        assert (await under_test.post({})).status_code == 202
+
+    assert list(restarted) == ["backlog"]
+    assert (restarted["backlog"]["restarts"], restarted["backlog"]["last_error"]) == (1, "KeyError")
+
+
+async def test_loops_that_never_ended_are_not_told_of():
+    async with gateway() as under_test:
+        assert "restarted" not in (await under_test.http.get("/readyz")).json()
