@@ -218,6 +218,7 @@ async def test_no_event_keeps_others_from_prefect_or_gives_it_instructions(
         await accepted(one.store, workflow=one.name, version=one.flow.published.version, event=event | hostile)
     harmless = await accepted(one.store, workflow=one.name, version=one.flow.published.version)
 
+    await one.store.set_limit(one.name, 100)
     assert await Dispatcher(one.store, client).dispatch_once() == len(HOSTILE) + 1
 
     page = await one.store.executions()
