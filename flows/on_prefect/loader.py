@@ -11,16 +11,15 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.history import HistoryStore
 from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.run import VERSION_LABEL, WORKFLOW_LABEL, label
 from foundation.errors import NotFound
 
@@ -35,11 +34,11 @@ class FlowLoader:
 
     def __init__(self, store: HistoryStore) -> None:
         self._store = store
-        self._flows: OrderedDict[tuple[str, str], Flow[..., Any]] = OrderedDict()
+        self._flows: OrderedDict[tuple[str, str], WorkflowFlow] = OrderedDict()
         self._deployments: dict[UUID, tuple[datetime, DeploymentResponse]] = {}
         self._names: dict[UUID, str] = {}
 
-    async def load(self, client: PrefectClient, flow_run: FlowRun) -> Flow[..., Any]:
+    async def load(self, client: PrefectClient, flow_run: FlowRun) -> WorkflowFlow:
         """The flow of a run: the version its execution is pinned to, else the current one.
 
         Raises:
@@ -54,7 +53,7 @@ class FlowLoader:
             return await self._current(deployment.entrypoint.removeprefix(ENTRYPOINT))
         return await self._deployed_by_prefect(client, deployment)
 
-    async def _pinned(self, workflow: str, version: str) -> Flow[..., Any]:
+    async def _pinned(self, workflow: str, version: str) -> WorkflowFlow:
         key = (workflow, version)
         if key not in self._flows:
             published = await self._store.version(workflow, version)
@@ -64,13 +63,13 @@ class FlowLoader:
         self._flows.move_to_end(key)
         return self._flows[key]
 
-    async def _current(self, workflow: str) -> Flow[..., Any]:
+    async def _current(self, workflow: str) -> WorkflowFlow:
         published = await self._store.workflow(workflow)
         if published is None:
             raise NotFound(f"workflow {workflow} is not in the history: deploy it with `ipaas deploy`")
         return await self._pinned(workflow, published.current.version)
 
-    async def _deployed_by_prefect(self, client: PrefectClient, deployment: DeploymentResponse) -> Flow[..., Any]:
+    async def _deployed_by_prefect(self, client: PrefectClient, deployment: DeploymentResponse) -> WorkflowFlow:
         """What `prefect deploy` deployed: the version that its step `publish_entrypoint` published."""
         workflow = await self._name(client, deployment.flow_id)
         if deployment.version:
@@ -97,7 +96,7 @@ class FlowLoader:
             self._deployments[flow_run.deployment_id] = (now, deployment)
         return deployment
 
-    def _keep(self, key: tuple[str, str], flow: Flow[..., Any]) -> None:
+    def _keep(self, key: tuple[str, str], flow: WorkflowFlow) -> None:
         self._flows[key] = flow
         if len(self._flows) > KEPT_FLOWS:
             self._flows.popitem(last=False)

@@ -60,7 +60,7 @@ async def run_program(program: Program, event: Any) -> Any:
     flow_run = current_flow_run()
     async with current_runtime() as runtime:
         try:
-            execution_id = await _execution_id(runtime, program, event, flow_run)
+            execution_id = await execution_for(runtime, program, event, flow_run)
             outcome = await _run(runtime, program, execution_id, flow_run)
         except HandedBack:
             raise asyncio.CancelledError from None
@@ -99,7 +99,7 @@ async def _put_back(flow_run: FlowRun, reason: str) -> None:
         await client.set_flow_run_state(flow_run.id, later)
 
 
-async def _execution_id(runtime: Runtime, program: Program, event: Any, flow_run: FlowRun | None) -> str:
+async def execution_for(runtime: Runtime, program: Program, event: Any, flow_run: FlowRun | None) -> str:
     """The execution this run is for. A run that Prefect made itself (a schedule, "Quick run") gets one now."""
     run_id = str(flow_run.id) if flow_run else None
     earlier = await runtime.store.execution_of_flow_run(run_id) if run_id else None

@@ -13,10 +13,10 @@ from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
 from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
-from ipaas.cli.output import fail
 from ipaas.cli.running import running
 from ipaas.cli.serving import serving
 from ipaas.cli.workflows import workflows
+from ipaas.failing import fail
 
 app = typer.Typer(
     name="ipaas",

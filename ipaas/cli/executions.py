@@ -11,8 +11,9 @@ import typer
 
 from foundation.errors import IpaasError, NotFound
 from foundation.settings import Settings
-from ipaas.cli.output import AsJson, fail, print_fields, print_json, print_table
+from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
+from ipaas.failing import fail
 
 if TYPE_CHECKING:
     from flows.history import Execution, HistoryStore, Page

@@ -10,19 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from foundation.errors import DefinitionError
 from foundation.printable import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-def fail(error: Exception) -> None:
-    """Says what is wrong on standard error; a workflow's faults as `file:line: message`, one a line."""
-    if isinstance(error, DefinitionError):
-        text = "\n".join(map(printable, str(error).split("\n")))
-    else:
-        text = printable(f"ipaas: {' '.join(str(error).split())}")
-    typer.echo(text, err=True)
 
 
 def print_json(document: Any) -> None:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from foundation.errors import ConfigurationError
 
-START_SECONDS: Final = 90.0
-"""How long a part may take until it answers; a cold machine compiles Prefect's modules first."""
+START_SECONDS: Final = 120.0
+"""How long a part may take until it answers; a cold machine compiles Prefect's modules first, for all parts at once."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from foundation.errors import ConfigurationError
 from foundation.settings import Settings
 from ipaas.platform.environment import Addresses, client_environment, server_environment
 from ipaas.platform.own_site import is_every_address, with_port
@@ -140,7 +141,10 @@ class Platform:
     async def _prepared(self) -> None:
         """Returns when the preparation has ended well."""
         assert self.preparation.process  # noqa: S101 - started before
-        if code := await self.preparation.process.wait():
+        code = await self.preparation.process.wait()
+        if code < 0:
+            raise ConfigurationError(f"the preparation was ended by signal {-code}")
+        if code:
             raise PreparationFailed(code)
 
     async def _keep_alive(self, part: Part) -> None:

@@ -24,10 +24,11 @@ from prefect.exceptions import Abort
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.on_prefect.deployment import WORK_POOL_TYPE
+from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.on_prefect.loader import FlowLoader
 from flows.on_prefect.process import open_runtime, use_runtime
-from flows.on_prefect.run import CANCELLED_IN_PREFECT
+from flows.on_prefect.run import CANCELLED_IN_PREFECT, execution_for
 from foundation.background import Background
 from foundation.errors import IpaasError
 from foundation.settings import Settings
@@ -273,8 +274,8 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 return
             if await take_flow_run(self.client, flow_run, owner=self.runtime.owner):
                 await run_flow(flow, flow_run)
-            else:  # Prefect has no slot for it: it comes back in a moment
-                await self._settle(str(flow_run.id))
+            else:
+                await self._wait_in_the_history(flow, flow_run)
         except asyncio.CancelledError:
             if not self._draining:
                 raise
@@ -293,6 +294,13 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             if lane.has_more and not lane.waiting:
                 lane.has_more = False
                 self._poke.set()
+
+    async def _wait_in_the_history(self, flow: WorkflowFlow, flow_run: FlowRun) -> None:
+        """Prefect has no slot for it now. A run that Prefect made gets its place among those who wait, or is cancelled
+        where the workflow says so; one that was admitted comes back in a moment."""
+        await execution_for(self.runtime, flow.program, flow_run.parameters.get("event"), flow_run)
+        self._dispatcher.poke()
+        await self._settle(str(flow_run.id))
 
     async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
         """A run that could not be run: failed when trying again can't help, else put right when Prefect answers."""

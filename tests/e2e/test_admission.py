@@ -163,6 +163,25 @@ def test_beyond_its_limit_a_workflow_that_says_so_cancels(
     assert len(sink.bodies("/slow")) == 1
 
 
+def test_runs_that_people_start_in_prefect_are_counted_and_cancelled_as_all_others(
+    parts: Parts, sink: Sink, worker: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    worker()
+    deployment = parts.deployment("only")["id"]
+    quick = [
+        parts.prefect("POST", f"/deployments/{deployment}/create_flow_run", json={"parameters": {"event": {"body": n}}})
+        for n in range(3)
+    ]
+
+    def states() -> Counter[str]:
+        return Counter(parts.flow_run(run["id"])["state_type"] for run in quick)
+
+    eventually(lambda: states() == {"RUNNING": 1, "CANCELLED": 2}, 60, "one runs, two are cancelled")
+    sink.release.set()
+    eventually(lambda: states() == {"COMPLETED": 1, "CANCELLED": 2}, 60, "it ends")
+    assert len(sink.bodies("/slow")) == 1
+
+
 def delete_run(parts: Parts, execution: dict[str, Any]) -> None:
     parts.prefect("DELETE", f"/flow_runs/{execution['flow_run_id']}")
 

@@ -84,7 +84,7 @@ async def test_what_runs_is_told(store: MemoryStore, prefect: PrefectClient, clo
 
     assert (await state_of(prefect, run)).type is StateType.CANCELLING
     assert execution.status is Status.RUNNING
-    assert await store.cancel_requests([execution_id]) == {execution_id: {"by": "the API", "reason": ""}}
+    assert await store.renew([execution.hold], lease=60) == {execution_id: {"by": "the API", "reason": ""}}
 
 
 async def test_what_waits_for_a_flow_run_that_is_gone_is_cancelled(

@@ -156,9 +156,7 @@ async def test_a_body_that_does_not_fit_the_input_is_422_with_the_failing_paths(
 async def test_a_missing_part_is_named():
     async with gateway(SCHEMA) as under_test:
         problem = await refused(under_test, await under_test.post({}), 422, "schema")
-    [error] = problem["errors"]
-    assert error["path"] == "$"
-    assert error["message"].replace('"', "'") == "'user' is a required property"
+    assert problem["errors"] == [{"path": "$", "message": '"user" is a required property'}]
 
 
 async def test_no_more_than_twenty_faults_are_told():
