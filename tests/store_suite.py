@@ -36,6 +36,7 @@ from store_builders import (
     save,
 )
 from store_suite_admission import AdmissionSuite
+from store_suite_callers import CallersSuite
 from store_suite_holds import HoldSuite
 
 from flows.history import Accepted, Execution, HistoryStore, Hold, Limits, Refusal, Status, Trigger
@@ -66,7 +67,7 @@ __all__ = [
 ]
 
 
-class StoreSuite(AdmissionSuite, HoldSuite):
+class StoreSuite(AdmissionSuite, HoldSuite, CallersSuite):
     @pytest.fixture
     def clock(self) -> ManualClock:
         return ManualClock(T0)

@@ -6,7 +6,7 @@ Importing it loads no database library: `open_store` does, for whoever needs a s
 from __future__ import annotations
 
 from flows.history.documents import Document
-from flows.history.interfaces import Admission, Archive, Catalogue, HistoryStore, Inbox, Running, Takeover
+from flows.history.interfaces import Admission, Archive, Callers, Catalogue, HistoryStore, Inbox, Running, Takeover
 from flows.history.memory import MemoryStore
 from flows.history.records import (
     Accepted,
@@ -29,6 +29,7 @@ __all__ = [
     "Accepted",
     "Admission",
     "Archive",
+    "Callers",
     "Catalogue",
     "Document",
     "Execution",

@@ -251,7 +251,7 @@ class Archive(Protocol):
         ...
 
     async def forget_deliveries(self, *, limit: int) -> int:
-        """Deletes at most `limit` dedupe keys whose time is over. How many went."""
+        """Deletes at most `limit` dedupe keys whose time is over, and notes on callers. How many keys went."""
         ...
 
     async def compact(self) -> bool:
@@ -262,7 +262,19 @@ class Archive(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Takeover, Archive, Protocol):
+class Callers(Protocol):
+    """Who waits for an execution's end: for gateways, of which several may wait for the same one."""
+
+    async def note_caller(self, execution_id: str, waiter: str, *, seconds: float) -> None:
+        """Notes that `waiter` waits, for so many seconds of the database's time. A second note replaces its first."""
+        ...
+
+    async def forget_caller(self, execution_id: str, waiter: str) -> bool:
+        """Takes the waiter's note back. True when nobody else has a note whose time is not over."""
+        ...
+
+
+class HistoryStore(Catalogue, Inbox, Admission, Running, Takeover, Callers, Archive, Protocol):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

@@ -195,6 +195,17 @@ class DeliveryRow(_Row, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class CallerRow(_Row, table=True):
+    """Who waits for an execution's end."""
+
+    __tablename__ = "callers"
+    __table_args__ = (Index(None, "until"),)
+
+    execution_id: str = Field(sa_type=PlainText, primary_key=True)
+    waiter: str = Field(sa_type=PlainText, primary_key=True)
+    until: datetime = Field(sa_type=UtcDateTime)
+
+
 class PayloadRow(_Row, table=True):
     """A large document, once for all rows that refer to it."""
 
@@ -227,5 +238,6 @@ events = _table("events")
 executions = _table("executions")
 step_executions = _table("step_executions")
 deliveries = _table("deliveries")
+callers = _table("callers")
 payloads = _table("payloads")
 payload_uses = _table("payload_uses")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from flows.history import admission, archive, catalogue, migrations, reads, running, takeover
+from flows.history import admission, archive, callers, catalogue, migrations, reads, running, takeover
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
 from flows.history.database_time import DatabaseTime
@@ -197,6 +197,15 @@ class SqlStore:
 
     async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
         return await self._read(partial(takeover.executions_of_flow_runs, flow_run_ids=list(flow_run_ids)))
+
+    # Callers
+
+    async def note_caller(self, execution_id: str, waiter: str, *, seconds: float) -> None:
+        change = partial(callers.note, execution_id=execution_id, waiter=waiter, seconds=seconds, time=self._time)
+        await self._write(change)
+
+    async def forget_caller(self, execution_id: str, waiter: str) -> bool:
+        return await self._write(partial(callers.forget, execution_id=execution_id, waiter=waiter, time=self._time))
 
     # Archive
 

@@ -30,7 +30,7 @@ from ipaas.gateway import api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
-from ipaas.gateway.callers import CallerNotes, Callers
+from ipaas.gateway.callers import Callers
 from ipaas.gateway.entrance import Door, Entrance
 from ipaas.gateway.hooks import Hooks
 from ipaas.gateway.inbound import OffTheLoop
@@ -146,9 +146,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
             hooks=hooks,
             credentials=given.credentials,
             dispatcher=dispatcher,
-            answers=Answers(
-                waiting, Callers(store if isinstance(store, CallerNotes) else None), metrics, _cancel_for_sender(given)
-            ),
+            answers=Answers(waiting, Callers(store), metrics, _cancel_for_sender(given)),
             backlog=backlog,
             rates=state.rates,
             bodies=state.bodies,

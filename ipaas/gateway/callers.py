@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Protocol, runtime_checkable
 
+from flows import history
 from foundation.errors import IpaasError
 from foundation.ids import new_id
 
@@ -19,41 +19,24 @@ GRACE_SECONDS = 5.0
 """For how long a note outlives the wait it is made for."""
 
 
-@runtime_checkable
-class CallerNotes(Protocol):
-    """What a history does for callers that wait."""
-
-    async def note_caller(self, execution_id: str, waiter: str, *, seconds: float) -> None:
-        """Notes that `waiter` waits for the execution's end, for so many seconds of the database's time.
-
-        A second note of the same waiter replaces its first.
-        """
-        ...
-
-    async def forget_caller(self, execution_id: str, waiter: str) -> bool:
-        """Takes the waiter's note back. True when nobody else has a note whose time is not over."""
-        ...
-
-
 class Callers:
     """This gateway's callers, and its notes.
 
     Args:
-        notes: the history; None: one that has no room for notes, so that each gateway knows its own callers only.
+        notes: the history.
     """
 
-    def __init__(self, notes: CallerNotes | None) -> None:
+    def __init__(self, notes: history.Callers) -> None:
         self._notes, self._gateway = notes, new_id()
         self._here: Counter[str] = Counter()
 
     async def arrived(self, execution_id: str, seconds: float) -> None:
         """Someone waits here from now on, for at most so long."""
         self._here[execution_id] += 1
-        if self._notes:
-            try:
-                await self._notes.note_caller(execution_id, self._gateway, seconds=seconds + GRACE_SECONDS)
-            except IpaasError as error:
-                logger.warning("execution %s: other gateways don't know that it is waited for: %s", execution_id, error)
+        try:
+            await self._notes.note_caller(execution_id, self._gateway, seconds=seconds + GRACE_SECONDS)
+        except IpaasError as error:
+            logger.warning("execution %s: other gateways don't know that it is waited for: %s", execution_id, error)
 
     async def left(self, execution_id: str, *, has_ended: bool) -> bool:
         """Someone waits no more: whether nobody does, anywhere. When that can't be told, someone may.
@@ -65,7 +48,7 @@ class Callers:
         if self._here[execution_id]:
             return False
         del self._here[execution_id]
-        if has_ended or not self._notes:
+        if has_ended:
             return True
         try:
             return await self._notes.forget_caller(execution_id, self._gateway)

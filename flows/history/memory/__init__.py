@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.history.memory.archive import MemoryArchive
+from flows.history.memory.callers import MemoryCallers
 from flows.history.memory.catalogue import MemoryCatalogue
 from flows.history.memory.inbox import MemoryInbox
 from flows.history.memory.running import MemoryRunning
@@ -11,7 +12,7 @@ from flows.history.memory.takeover import MemoryTakeover
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryCatalogue, MemoryInbox, MemoryRunning, MemoryTakeover, MemoryArchive):
+class MemoryStore(MemoryCatalogue, MemoryInbox, MemoryRunning, MemoryTakeover, MemoryCallers, MemoryArchive):
     """`HistoryStore` in dicts. Methods await nothing, so each is atomic within its event loop.
 
     Args:

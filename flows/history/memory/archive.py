@@ -72,6 +72,7 @@ class MemoryArchive(MemoryState):
         over = [key for key, (_, until) in self._deliveries.items() if until is not None and until <= now][:limit]
         for key in over:
             del self._deliveries[key]
+        self._callers = {note: until for note, until in self._callers.items() if until > now}
         return len(over)
 
     async def compact(self) -> bool:

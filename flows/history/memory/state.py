@@ -101,6 +101,8 @@ class MemoryState:
         self._executions: dict[str, Kept] = {}
         self._deliveries: dict[str, tuple[str, datetime | None]] = {}
         """By dedupe key."""
+        self._callers: dict[tuple[str, str], datetime] = {}
+        """By execution and waiter: until when the note counts."""
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
 
 import pytest
 from gateway_under_test import ORDERS, Gateway, gateway
@@ -19,36 +18,20 @@ WAITING = (
 )
 
 
-class NotingStore(MemoryStore):
-    """With room for notes on who waits."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
-        self.notes: dict[tuple[str, str], datetime] = {}
-
-    async def note_caller(self, execution_id: str, waiter: str, *, seconds: float) -> None:
-        self.notes[execution_id, waiter] = self._clock.now() + timedelta(seconds=seconds)
-
-    async def forget_caller(self, execution_id: str, waiter: str) -> bool:
-        self.notes.pop((execution_id, waiter), None)
-        now = self._clock.now()
-        return not any(of == execution_id and until > now for (of, _), until in self.notes.items())
-
-
 async def status_of(under_test: Gateway, execution_id: str) -> Status:
     execution = await under_test.store.execution(execution_id)
     assert execution
     return execution.status
 
 
-async def noted(store: NotingStore, count: int) -> None:
+async def noted(store: MemoryStore, count: int) -> None:
     async with asyncio.timeout(5):
-        while len(store.notes) < count:
+        while len(store._callers) < count:
             await asyncio.sleep(0.001)
 
 
 async def test_a_caller_at_another_gateway_keeps_the_execution_alive():
-    store = NotingStore(ManualClock())
+    store = MemoryStore(ManualClock())
     async with gateway(WAITING, store=store) as one, gateway(WAITING, store=store) as other:
         elsewhere = asyncio.create_task(other.post({}))
         execution_id = await other.accepted()
@@ -60,7 +43,7 @@ async def test_a_caller_at_another_gateway_keeps_the_execution_alive():
 
 
 async def test_the_last_of_all_callers_cancels():
-    store = NotingStore(ManualClock())
+    store = MemoryStore(ManualClock())
     async with gateway(WAITING, store=store) as one, gateway(WAITING, store=store) as other:
         execution_id = await hang_up(one)
         assert await status_of(one, execution_id) is Status.CANCELLED
@@ -69,17 +52,17 @@ async def test_the_last_of_all_callers_cancels():
 
 async def test_a_caller_that_was_told_to_come_back_does_not_count():
     text = WAITING.replace("on_disconnect", "timeout: 10ms, on_disconnect")
-    store = NotingStore(ManualClock())
+    store = MemoryStore(ManualClock())
     async with gateway(text, store=store) as one, gateway(WAITING, store=store) as other:
         assert (await one.post({})).status_code == 202
-        assert store.notes == {}
+        assert store._callers == {}
         execution_id = await hang_up(other)
         assert await status_of(one, execution_id) is Status.CANCELLED
 
 
 async def test_a_gateway_that_died_keeps_nothing_alive_for_ever():
     clock = ManualClock()
-    store = NotingStore(clock)
+    store = MemoryStore(clock)
     dead, alive = Callers(store), Callers(store)
     await dead.arrived("e1", 25)
     await alive.arrived("e1", 25)
@@ -90,14 +73,14 @@ async def test_a_gateway_that_died_keeps_nothing_alive_for_ever():
 
 
 async def test_several_callers_here_are_counted_here():
-    callers = Callers(None)
+    callers = Callers(MemoryStore(ManualClock()))
     await callers.arrived("e1", 25)
     await callers.arrived("e1", 25)
     assert [await callers.left("e1", has_ended=False) for _ in range(2)] == [False, True]
 
 
 async def test_while_nobody_knows_it_goes_on(caplog: pytest.LogCaptureFixture):
-    class Away(NotingStore):
+    class Away(MemoryStore):
         async def forget_caller(self, execution_id: str, waiter: str) -> bool:
             raise StorageUnavailable("away")
 

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _admit_what_prefect_has()
     _take_limits_from_declarations()
     _change_indexes()
+    _note_callers()
 
 
 def _rename_steps() -> None:
@@ -83,3 +84,14 @@ def _change_indexes() -> None:
 def _partial_index(name: str, columns: list[str], condition: str) -> None:
     where = sa.text(condition)
     op.create_index(f"ix_executions_{name}", "executions", columns, sqlite_where=where, postgresql_where=where)
+
+
+def _note_callers() -> None:
+    op.create_table(
+        "callers",
+        sa.Column("execution_id", sa.Text, nullable=False),
+        sa.Column("waiter", sa.Text, nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("execution_id", "waiter", name="pk_callers"),
+    )
+    op.create_index("ix_callers_until", "callers", ["until"])
