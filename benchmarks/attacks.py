@@ -1,8 +1,8 @@
 """What a stranger can do to a real gateway with an unsigned hook: how long its loop stands still, how much it holds.
 
 `python -m benchmarks.attacks pauses [PART OF A NAME]` sends what is worst to read, and tells the event loop's longest
-pause for each. `python -m benchmarks.attacks stalled [N [PART OF A NAME]]` opens N connections that stall, and tells how
-much memory they cost. The gateway is a process of its own, over SQLite, with Prefect away.
+pause for each. `python -m benchmarks.attacks stalled [N [PART OF A NAME]]` opens N connections that stall, and tells
+what memory they cost. The gateway is a process of its own, over SQLite, with Prefect away.
 """
 
 from __future__ import annotations

@@ -14,4 +14,4 @@ def fail(error: Exception) -> None:
         text = "\n".join(map(printable, str(error).split("\n")))
     else:
         text = printable(f"ipaas: {' '.join(str(error).split())}")
-    print(text, file=sys.stderr)
+    sys.stderr.write(text + "\n")

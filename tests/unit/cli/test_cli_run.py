@@ -91,7 +91,7 @@ def test_an_event_that_is_none_is_refused(ipaas, file, event, said):
 def test_a_body_that_does_not_fit_the_input_is_refused(ipaas, file):
     outcome = ipaas("run", str(file("greet.yaml", GREET)), "--local", "--body", "-", stdin="{}")
     assert outcome.code == 1
-    assert "'name' is a required property" in outcome.err
+    assert '"name" is a required property' in outcome.err
 
 
 def test_a_file_without_local_says_what_to_do(ipaas, file):

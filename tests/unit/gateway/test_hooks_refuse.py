@@ -156,12 +156,12 @@ async def test_a_body_that_does_not_fit_the_input_is_422_with_the_failing_paths(
 async def test_a_missing_part_is_named():
     async with gateway(SCHEMA) as under_test:
         problem = await refused(under_test, await under_test.post({}), 422, "schema")
-    assert problem["errors"] == [{"path": "$", "message": "'user' is a required property"}]
+    assert problem["errors"] == [{"path": "$", "message": '"user" is a required property'}]
 
 
 async def test_no_more_than_twenty_faults_are_told():
     async with gateway(SCHEMA) as under_test:
-        problem = await refused(under_test, await under_test.post({"user": {}, "tags": [0] * 5000}), 422, "schema")
+        problem = await refused(under_test, await under_test.post({"user": {}, "tags": [0] * 500}), 422, "schema")
     assert len(problem["errors"]) == 20
 
 
