@@ -78,8 +78,9 @@ class _Block:
 
     def _note(self, *ids: str) -> None:
         for one in ids:
-            if one not in self._outcomes:
-                self._outcomes[one] = _outcome(self._run.journal.steps.get(f"{self._prefix}{one}"))
+            recorded = self._run.journal.steps.get(f"{self._prefix}{one}")
+            if recorded or one not in self._outcomes:
+                self._outcomes[one] = _outcome(recorded)
 
     def _raise_known_end(self) -> None:
         """If a step ended this block in an earlier run of the execution, those at its side do not run again."""
@@ -97,6 +98,7 @@ class _Block:
 
     async def _step(self, step: Step) -> None:
         path = f"{self._prefix}{step.id}"
+        self._note(*step.inside)  # one of its blocks may look at another one that does not run
         after = [f"{self._prefix}{one}" for one in step.after] or self._after
         ended = await self._run.run(step, path, self._scope, after, prefix=self._prefix)
         self._outcomes[step.id] = _outcome(ended)

@@ -55,7 +55,8 @@ def _compile_inside(step: Step, here: Place) -> frozenset[str]:
         if inside.depth > DEEPEST:
             inside.fault(f"nested deeper than {DEEPEST} blocks")
             return refers
-        refers |= compile_block(inner.steps, inside.seeing((here.steps - {step.id}) | inner.sees))
+        earlier = {one for block in inner.earlier for one in seen_of(block)}
+        refers |= compile_block(inner.steps, inside.seeing((here.steps - {step.id}) | earlier))
     return refers & here.steps
 
 

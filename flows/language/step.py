@@ -104,14 +104,14 @@ class Inner:
         at: where it is written in the step: `("cases", "DE")`.
         seen: whether its steps are seen after the step, too. Those of a loop's rounds are not.
         names: what its expressions see beyond what the step's own see.
-        sees: steps of the step's other blocks that have ended before it.
+        earlier: the step's blocks that have ended before it, whose steps it sees.
     """
 
     at: Path
     steps: Sequence[Step]
     seen: bool = True
     names: frozenset[str] = frozenset()
-    sees: frozenset[str] = frozenset()
+    earlier: Sequence[Sequence[Step]] = ()
 
 
 class Step(Model):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from flows.language.definition import Json
 from flows.language.outcomes import StepFailed, Stopped, as_seen
 from flows.language.place import FAILURE_NAMES
-from flows.language.step import Doing, Inner, Step, seen_of
+from flows.language.step import Doing, Inner, Step
 
 if TYPE_CHECKING:
     from flows.language.kinds import Block
@@ -36,12 +36,11 @@ class Try(Step):
         return self
 
     def inner(self) -> list[Inner]:
-        tried = frozenset(seen_of(self.try_))
-        caught = tried | frozenset(seen_of(self.catch or ()))
+        catch = self.catch or ()
         blocks = [
             Inner(("try",), self.try_),
-            Inner(("catch",), self.catch or (), names=FAILURE_NAMES, sees=tried),
-            Inner(("finally",), self.finally_, sees=caught),
+            Inner(("catch",), catch, names=FAILURE_NAMES, earlier=(self.try_,)),
+            Inner(("finally",), self.finally_, earlier=(self.try_, catch)),
         ]
         return [block for block in blocks if block.steps]
 
