@@ -33,7 +33,7 @@ def compile_block(steps: Sequence[Step], place: Place) -> frozenset[str]:
         here = place.at(index).alone().seeing((place.steps | owners.keys()) - set(step.inside))
         step.compile(here)
         here.check_steps(here.references)
-        refers = here.references | _compile_inside(step, here)
+        refers = (here.references & here.steps) | _compile_inside(step, here)
         here.at("needs").check_needs(step.needs or (), known)
         here.at("id").claim(step.id)
         before = known[index - 1 : index] if step.needs is None and index else step.needs or ()
