@@ -188,8 +188,16 @@ async def _shielded(end: Awaitable[Outcome]) -> Outcome:
 
 
 async def _perform(program: Program, run: Run) -> Any:
-    run.scope["vars"] = program.vars.render(run.scope) if program.vars else {}
-    return await program.body(run)
+    run.scope["vars"] = {}
+    try:
+        if program.vars:
+            run.scope["vars"] = program.vars.render(run.scope)
+        return await program.body(run)
+    except (NotRun, StorageUnavailable):
+        raise
+    except Exception as failure:
+        await program.on_failure(run, failure)
+        raise
 
 
 def _scope(execution: Execution) -> dict[str, Any]:
@@ -219,9 +227,10 @@ class _Recorded:
     async def failed(self, error: Exception) -> Outcome:
         """Prefect keeps what is raised: one that shows a secret or is no UTF-8 is replaced by one that does not."""
         document = error_document(error)
-        message = self.runtime.services.masker.mask(document["message"]).encode(errors="backslashreplace").decode()
-        failure = error if message == document["message"] else _without_cause(IpaasError(message))
-        document |= {"message": message, "step": getattr(error, "path", None)}
+        said = str(error) if isinstance(error, IpaasError) else document["message"]
+        message = self.runtime.services.masker.mask(said).encode(errors="backslashreplace").decode()
+        failure = error if message == said else _without_cause(IpaasError(message))
+        document = {**document, "message": message, "step": getattr(error, "path", None)}
         return await self._end(Outcome(Status.FAILED, error=document, failure=failure))
 
     async def timed_out(self) -> Outcome:
