@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
@@ -71,8 +71,8 @@ class Doing(Protocol):
         """Whether this round was begun in an earlier run of the execution."""
         ...
 
-    def directly(self) -> Doing:
-        """The same, whose blocks call their actions directly, not as tasks of their own."""
+    async def as_one(self, work: Callable[[Doing], Awaitable[None]]) -> None:
+        """Does work with so many actions that it is one task, and they are none of their own."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...

@@ -90,6 +90,12 @@ def test_a_new_workflow_is_outlined(ipaas, file, in_history):
     assert '  + steps.b: "log.message"\n' in out
 
 
+def test_the_outline_has_steps_of_every_kind(ipaas, file, in_history):
+    in_history(lambda store: store.ping())
+    out = ipaas("diff", str(file("orders.yaml", NESTED))).out
+    assert '  + steps.lines: "for_each"\n  + steps.guard: "try"\n' in out
+
+
 def test_a_workflow_whose_file_no_longer_has_it_is_gone(ipaas, file, published):
     path = file("orders.yaml", BEFORE)
     published(path)
