@@ -60,6 +60,7 @@ class ForEach(Step):
     """
 
     kind: ClassVar[str] = "for_each"
+    has_blocks: ClassVar[bool] = True
     decides: ClassVar[bool] = True
 
     for_each: str | tuple[Json, ...]

@@ -125,6 +125,8 @@ class Step(Model):
     """The key that makes a step one of this kind."""
     decides: ClassVar[bool] = False
     """What `render` gives is a decision, a mapping: recorded when the step begins, and kept when it begins again."""
+    has_blocks: ClassVar[bool] = False
+    """What it does is done by steps that are recorded each for itself."""
     is_instant: ClassVar[bool] = False
     """It does nothing but end, so that it begins is not worth a record."""
 
