@@ -14,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from flows.engine.failures import cancellation
+from flows.engine.replay import steps_before
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event
@@ -168,8 +169,7 @@ def _steps_before(first: Execution, from_step: str | None) -> list[StepExecution
     paths = [step.path for step in first.steps]
     if from_step not in paths:
         raise NotFound(f"execution {first.id} has no step {from_step}; it has {', '.join(paths) or 'none'}")
-    kept = (Status.SUCCEEDED, Status.SKIPPED)
-    return [step for step in first.steps[: paths.index(from_step)] if step.status in kept]
+    return list(steps_before(first.steps, from_step))
 
 
 async def set_active(store: HistoryStore, client: PrefectClient, name: str, active: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,11 +37,14 @@ class Remote:
     statuses: dict[str, int] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     unanswered: int | None = None
+    takes: Callable[[], None] = lambda: None
+    """Called with each request, to move the clock."""
     requests: list[httpx.Request] = field(default_factory=list)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        self.takes()
         number = len(self.requests) - 1
         async with self.arrived:
             self.arrived.notify_all()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call
 from connectors.kit.retry import RetryPolicy
-from flows.engine.invoke import EngineAction, Invocation, Logger, call_directly
+from flows.engine.invoke import EngineAction, Invocation, Logger
 from flows.engine.walk import run_one, walk
 from flows.language.outcomes import StepFailed, Stopped
 from flows.language.step import ActionStep, Scope, Step, seen_of
@@ -46,8 +46,21 @@ class Doing:
     def mask(self, value: Any) -> Any:
         return self.steps.services.masker.mask_json(value)
 
-    def directly(self) -> Doing:
-        return replace(self, steps=replace(self.steps, invoke=call_directly))
+    async def as_one(self, work: Callable[[Doing], Awaitable[None]]) -> None:
+        if not self.steps.alone:
+            await work(self)
+            return
+        inside, stops = replace(self, steps=replace(self.steps, alone=False)), list[Stopped]()
+
+        async def attempts(logger: Logger) -> None:
+            try:
+                await work(inside)
+            except Stopped as stop:  # which is no failure of the task
+                stops.append(stop)
+
+        await self.steps.invoke(Invocation(None, self.path, {}, self.after), attempts)
+        for stop in stops:
+            raise stop
 
     def has_begun(self, steps: Sequence[Step], number: int) -> bool:
         prefix = self._in_round(number)
@@ -123,4 +136,5 @@ class Doing:
                 raise
             return result
 
-        return await self.steps.invoke(Invocation(action, self.path, arguments, self.after), attempts)
+        invocation = Invocation(action, self.path, arguments, self.after, self.steps.alone)
+        return await self.steps.invoke(invocation, attempts)

@@ -23,12 +23,19 @@ class EngineAction(Called, Protocol):
 
 @dataclass(frozen=True)
 class Invocation:
-    """One step's action and what it is called with. `after` are the paths of the steps that it waited for."""
+    """One step's action and what it is called with.
 
-    action: EngineAction
+    Attributes:
+        action: None: it is a long loop as a whole, whose items' actions are invoked within it.
+        after: the paths of the steps that it waited for.
+        alone: whether it is worth a task of its own; those within a long loop are not.
+    """
+
+    action: EngineAction | None
     path: str
     arguments: Mapping[str, Any]
     after: Sequence[str] = ()
+    alone: bool = True
 
 
 class Invoke(Protocol):

@@ -52,6 +52,7 @@ class Steps:
     Attributes:
         actions: all there are, by name.
         begun: those that run now in this process, by path.
+        alone: whether each call of an action is worth a task of its own.
     """
 
     execution_id: str
@@ -62,6 +63,7 @@ class Steps:
     invoke: Invoke
     actions: Mapping[str, EngineAction]
     begun: dict[str, StepExecution] = field(default_factory=dict)
+    alone: bool = True
 
     def known(self, path: str) -> StepExecution | None:
         """How a step ended, if it did. One that another step's end cancelled has not: whoever comes by it runs it."""

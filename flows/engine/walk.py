@@ -54,6 +54,7 @@ def raise_end(step: Step, ended: StepExecution) -> None:
 class _Block:
     def __init__(self, steps: Sequence[Step], scope: Scope, run: Steps, prefix: str, after: Sequence[str]) -> None:
         self._steps, self._run, self._prefix, self._after = steps, run, prefix, after
+        self._inside = {step.id: step.inside for step in steps}
         self._scope = scope
         self._outcomes: dict[str, Any] = scope["steps"]
 
@@ -99,7 +100,8 @@ class _Block:
     async def _step(self, step: Step) -> None:
         path = f"{self._prefix}{step.id}"
         self._note(*step.inside)  # one of its blocks may look at another one that does not run
-        after = [f"{self._prefix}{one}" for one in step.after] or self._after
+        before = [one for waited in step.after for one in (waited, *self._inside[waited])]
+        after = [f"{self._prefix}{one}" for one in before] or self._after
         ended = await self._run.run(step, path, self._scope, after, prefix=self._prefix)
         self._outcomes[step.id] = _outcome(ended)
         self._note(*step.inside)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flows.language.kinds import Block
 
 MOST_TASKS: Final = 100
-"""Items up to which each item's actions are tasks of their own; a longer loop calls them directly."""
+"""Items up to which each item's actions are tasks of their own; a longer loop is one task."""
 _BREATH: Final = 50
 """Items after which others get their turn, should none of the items have had to wait for anything."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -60,6 +60,7 @@ class ForEach(Step):
     """
 
     kind: ClassVar[str] = "for_each"
+    has_blocks: ClassVar[bool] = True
     decides: ClassVar[bool] = True
 
     for_each: str | tuple[Json, ...]
@@ -138,11 +139,11 @@ class ForEach(Step):
         return {"items": found}
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Json:
-        items = rendered["items"]
-        if len(items) > MOST_TASKS:
-            doing = doing.directly()
-        rounds = _Rounds(self, items, doing)
-        await rounds.run()
+        rounds = _Rounds(self, rendered["items"])
+        if len(rounds.items) > MOST_TASKS:
+            await doing.as_one(rounds.run)
+        else:
+            await rounds.run(doing)
         return rounds.outputs
 
     def may_fail(self, count: int, of: int) -> bool:
@@ -166,39 +167,38 @@ class _Rounds:
 
     loop: ForEach
     items: Sequence[Any]
-    doing: Doing
     outputs: list[Json] | None = field(init=False)
     failed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.outputs = [None] * len(self.items) if self.loop.collect else None
 
-    async def run(self) -> None:
+    async def run(self, doing: Doing) -> None:
         left = iter(range(len(self.items)))
         workers = min(self.loop.concurrency, len(self.items))
         if workers <= 1:
-            await self._work(left)
+            await self._work(left, doing)
             return
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
-                    group.create_task(self._work(left))
+                    group.create_task(self._work(left, doing))
         except BaseExceptionGroup as errors:
             raise_first(errors)
 
-    async def _work(self, left: Iterator[int]) -> None:
+    async def _work(self, left: Iterator[int], doing: Doing) -> None:
         for number in left:
-            output = await self._one(number)
+            output = await self._one(number, doing)
             if self.outputs is not None:
                 self.outputs[number] = output
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
 
-    async def _one(self, number: int) -> Json:
-        scope = dict(self.doing.scope)
+    async def _one(self, number: int, doing: Doing) -> Json:
+        scope = dict(doing.scope)
         scope |= {self.loop.as_: self.items[number], "index": number, "steps": dict(scope["steps"])}
         try:
-            return await self.loop.once(scope, number, self.doing)
+            return await self.loop.once(scope, number, doing)
         except StepFailed as failure:
             self.failed += 1
             if not self.loop.may_fail(self.failed, len(self.items)):

@@ -34,11 +34,12 @@ def kind_of(value: Any) -> str | None:
     """The tag of what a step says, or of a step."""
     if isinstance(value, Step):
         return tag(value.kind)
-    found = _kinds_in(value) if isinstance(value, Mapping) else []
+    found = kinds_in(value) if isinstance(value, Mapping) else []
     return tag(found[0]) if found else None
 
 
-def _kinds_in(step: Mapping[str, Any]) -> list[str]:
+def kinds_in(step: Mapping[str, Any]) -> list[str]:
+    """The kinds whose keys a step has; a sound one is of one kind."""
     found = [kind for kind in KINDS if kind in step]
     return ["for_each"] if set(found) == {"for_each", "uses"} else found
 
@@ -52,7 +53,7 @@ def _check_kind(value: Any) -> Any:
     later = [kind for kind in LATER_KINDS if kind in value]
     if later:
         raise ValueError(f"{', '.join(later)}: this version does not know it yet")
-    found = _kinds_in(value)
+    found = kinds_in(value)
     if len(found) > 1:
         raise ValueError(f"{' and '.join(found)}: a step does one thing; make a step of each")
     if not found:

@@ -48,6 +48,7 @@ class Rounds(Model):
 
 class Repeat(Step):
     kind: ClassVar[str] = "repeat"
+    has_blocks: ClassVar[bool] = True
 
     repeat: Rounds
     steps: Block = Field(min_length=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
@@ -71,8 +71,8 @@ class Doing(Protocol):
         """Whether this round was begun in an earlier run of the execution."""
         ...
 
-    def directly(self) -> Doing:
-        """The same, whose blocks call their actions directly, not as tasks of their own."""
+    async def as_one(self, work: Callable[[Doing], Awaitable[None]]) -> None:
+        """Does work with so many actions that it is one task, and they are none of their own."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -128,6 +128,8 @@ class Step(Model):
     """The key that makes a step one of this kind."""
     decides: ClassVar[bool] = False
     """What `render` gives is a decision, a mapping: recorded when the step begins, and kept when it begins again."""
+    has_blocks: ClassVar[bool] = False
+    """What it does is done by steps that are recorded each for itself."""
     is_instant: ClassVar[bool] = False
     """It does nothing but end, so that it begins is not worth a record."""
 

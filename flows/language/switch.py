@@ -26,6 +26,7 @@ class Switch(Step):
     """
 
     kind: ClassVar[str] = "switch"
+    has_blocks: ClassVar[bool] = True
     decides: ClassVar[bool] = True
 
     switch: str

@@ -24,6 +24,7 @@ class Try(Step):
     """
 
     kind: ClassVar[str] = "try"
+    has_blocks: ClassVar[bool] = True
 
     try_: Block = Field(alias="try", min_length=1)
     catch: Block | None = None

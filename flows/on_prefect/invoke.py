@@ -1,4 +1,7 @@
-"""Each step's action as a Prefect task run, named after the step, with edges to the steps it waited for."""
+"""Each step's action as a Prefect task run, named after the step's path, with edges to the steps it waited for.
+
+A loop that is too long for that is one task run.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import partial, wraps
 from typing import Any, cast
 
 from prefect import State, Task, allow_failure
+from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
@@ -22,9 +26,11 @@ class PrefectInvoke:
         self._states: dict[str, State[Any]] = {}
 
     async def __call__(self, invocation: Invocation, attempts: Attempts) -> Any:
-        task = _task(cast("Action[..., Any]", invocation.action), invocation.path, attempts)
+        if not invocation.alone:
+            return await attempts(_logger())
+        task = _task(cast("Action[..., Any] | None", invocation.action), invocation.path, attempts)
         # A step that failed and may (`on_error: continue`) holds up none; without this, Prefect would start no other.
-        waited_for = [allow_failure(self._states[path]) for path in invocation.after if path in self._states]
+        waited_for = [allow_failure(state) for path in invocation.after for state in self._states_of(path)]
         arguments: Mapping[str, Any] = invocation.arguments
         # As Prefect's tasks are called: an action's own way would ask the engine again.
         call: Any = partial(Task.__call__, task)
@@ -32,16 +38,23 @@ class PrefectInvoke:
         self._states[invocation.path] = state
         return await state.aresult()
 
+    def _states_of(self, path: str) -> list[State[Any]]:
+        """A step's; those of its items if it is a loop."""
+        if path in self._states:
+            return [self._states[path]]
+        return [state for one, state in self._states.items() if one.startswith(f"{path}[")]
 
-def _task(action: Action[..., Any], path: str, attempts: Attempts) -> Task[..., Any]:
+
+def _task(action: Action[..., Any] | None, path: str, attempts: Attempts) -> Task[..., Any]:
     """A task that looks like the action, and does what the engine says."""
-    task = action.with_options(name=path, task_run_name=path)
 
-    @wraps(action.fn)
     async def run(**_: Any) -> Any:
         return await attempts(_logger())
 
-    task.fn = run
+    if action is None:
+        return Task(run, name=path, task_run_name=path, persist_result=False, cache_policy=NO_CACHE, retries=0)
+    task = action.with_options(name=path, task_run_name=path)
+    task.fn = wraps(action.fn)(run)
     return task
 
 

@@ -115,12 +115,14 @@ def _outline(changes: Sequence[Change]) -> Sequence[Change]:
 
 
 def _split_steps(changes: Sequence[Change]) -> Sequence[Change]:
+    from flows.language.kinds import kinds_in
     from ipaas.changes import Change
 
     split: list[Change] = []
     for change in changes:
         if change.path == "steps":
-            split += [Change(f"steps.{step}", "added", after=rest.get("uses")) for step, rest in change.after.items()]
+            outline = ((step, rest.get("uses") or kinds_in(rest)[0]) for step, rest in change.after.items())
+            split += [Change(f"steps.{step}", "added", after=does) for step, does in outline]
         else:
             split.append(change)
     return split

@@ -90,6 +90,12 @@ def test_a_new_workflow_is_outlined(ipaas, file, in_history):
     assert '  + steps.b: "log.message"\n' in out
 
 
+def test_the_outline_has_steps_of_every_kind(ipaas, file, in_history):
+    in_history(lambda store: store.ping())
+    out = ipaas("diff", str(file("orders.yaml", NESTED))).out
+    assert '  + steps.lines: "for_each"\n  + steps.guard: "try"\n' in out
+
+
 def test_a_workflow_whose_file_no_longer_has_it_is_gone(ipaas, file, published):
     path = file("orders.yaml", BEFORE)
     published(path)
@@ -113,3 +119,43 @@ def test_a_python_workflow_shows_its_lines(ipaas, file, published):
     assert [one["path"] for one in item["changes"]] == ["concurrency"]
     assert "-    return 1" in item["source"]
     assert "+    return 2" in item["source"]
+
+
+NESTED = """
+name: orders
+steps:
+  - id: lines
+    for_each: event.body
+    steps:
+      - id: route
+        switch: item.country
+        cases:
+          DE: [{id: de, set: {a: 1}}, {id: moin, set: {a: 1}}]
+        default: [{id: other, set: {a: 1}}]
+  - id: guard
+    try: [{id: risky, set: {a: 1}}]
+    catch: [{id: sorry, set: {a: 1}}]
+on_failure: [{id: alert, set: {a: 1}}]
+"""
+
+
+def test_steps_inside_others_are_named_by_their_place(ipaas, file, published):
+    published(file("orders.yaml", NESTED))
+    after = NESTED.replace(
+        "{id: de, set: {a: 1}}, {id: moin, set: {a: 1}}", "{id: moin, set: {a: 1}}, {id: de, set: {a: 2}}"
+    )
+    after = after.replace("{id: sorry, set: {a: 1}}", "{id: sorry, fail: no}").replace("id: other", "id: others")
+    after = after.replace("{id: alert, set: {a: 1}}", "{id: alert, set: {a: 3}}")
+
+    document = ipaas("diff", str(file("orders.yaml", after)), "--json").document
+
+    route = "steps.lines.steps.route"
+    assert changes(document) == {
+        ("changed", f"{route}.cases.DE.de.set.a"): (1, 2),
+        ("changed", f"{route}.cases.DE"): (["de", "moin"], ["moin", "de"]),
+        ("removed", f"{route}.default.other"): ({"set": {"a": 1}}, None),
+        ("added", f"{route}.default.others"): (None, {"set": {"a": 1}}),
+        ("removed", "steps.guard.catch.sorry.set"): ({"a": 1}, None),
+        ("added", "steps.guard.catch.sorry.fail"): (None, "no"),
+        ("changed", "on_failure.alert.set.a"): (1, 3),
+    }

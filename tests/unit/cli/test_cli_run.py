@@ -168,3 +168,26 @@ def test_of_several_workflows_in_a_file_one_is_named(ipaas, file):
     assert ipaas("run", f"{path}:other", "--local").document["output"] == "other"
     assert "has several workflows: say" in ipaas("run", str(path), "--local").err
     assert "has no workflow none; it has frost, other" in ipaas("run", f"{path}:none", "--local").err
+
+
+BLOCKS = """
+name: blocks
+steps:
+  - {id: ask, uses: http.request, with: {url: "https://remote.test/a"}}
+  - id: lines
+    for_each: steps.ask.output.body.lines
+    steps: [{id: tell, uses: http.request, with: {url: "https://remote.test/{{ item.id }}"}}]
+  - id: route
+    switch: steps.ask.output.body.kind
+    cases: {DE: [{id: de, uses: http.request, with: {url: "https://remote.test/de"}}]}
+  - id: poll
+    repeat: {until: steps.again.output.body.done}
+    steps: [{id: again, uses: http.request, with: {url: "https://remote.test/p"}}]
+"""
+
+
+def test_a_dry_run_goes_into_blocks_that_depend_on_what_was_not_sent(ipaas, file):
+    document = ipaas("run", str(file("b.yaml", BLOCKS)), "--dry-run", "--json").document
+    sent = {step["id"]: step["would_send"]["url"] for step in document["steps"] if step["would_send"]}
+    assert list(sent) == ["ask", "lines[0].tell", "de", "poll[0].again"]
+    assert "ask.output.body.lines.0.id" in sent["lines[0].tell"]

@@ -475,11 +475,12 @@ async def test_side_by_side_in_a_round(on: Bench) -> None:
 
 
 @pytest.mark.parametrize(("count", "as_tasks"), [(100, True), (101, False)])
-async def test_a_long_loop_calls_its_actions_directly(on: Bench, count: int, as_tasks: bool) -> None:
+async def test_a_long_loop_is_one_task_whose_actions_are_none(on: Bench, count: int, as_tasks: bool) -> None:
     called: list[str] = []
 
     async def invoke(invocation: Invocation, attempts: Attempts) -> Any:
-        called.append(invocation.path)
+        if invocation.alone:
+            called.append(invocation.path)
         return await call_directly(invocation, attempts)
 
     given = {"text": "{{ item }}"}
@@ -490,8 +491,19 @@ async def test_a_long_loop_calls_its_actions_directly(on: Bench, count: int, as_
     outcome = await run_execution(on.runtime, execution_id, flow.program, invoke=invoke)
 
     assert outcome.status is Status.SUCCEEDED
-    assert called == [*(f"l[{n}].n" for n in range(count) if as_tasks), "m"]
+    assert called == [*([f"l[{n}].n" for n in range(count)] if as_tasks else ["l"]), "m"]
     assert len((await on.last()).steps) == count + 2
+
+
+async def test_a_long_loop_fails_and_stops_as_any_other(on: Bench) -> None:
+    body = list(range(101))
+    halt = loop(
+        "l", step("halt", stop={"output": "{{ item }}"}, if_="item == 50"), step("no", fail="x", if_="item == 70")
+    )
+    bad = loop("l", step("no", fail="x", if_="item == 70"))
+
+    assert (await finished(on, halt, post("/never"), body=body)).output == 50
+    assert (await failed(on, bad, post("/never"), body=body)).error["step"] == "l[70].no"
 
 
 # repeat

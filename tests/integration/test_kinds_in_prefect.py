@@ -1,0 +1,143 @@
+"""What Prefect shows of a workflow with blocks: its actions as task runs, named by their paths, in one graph."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from on_prefect import Deployed, deployed
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from connectors.kit.testing import acting
+from flows.engine.runtime import Runtime
+from flows.history import Execution, MemoryStore, Status
+from flows.on_prefect.internals import run_flow, take_flow_run, warm_engine
+from flows.on_prefect.process import use_runtime
+from foundation.clock import SystemClock
+
+
+@pytest.fixture(autouse=True)
+def _server(prefect_api: str) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        yield
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[PrefectClient]:
+    async with get_client() as client:
+        yield client
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[Runtime]:
+    clock = SystemClock()
+    async with acting(lambda request: httpx.Response(500)) as stage:
+        runtime = Runtime(store=MemoryStore(clock), services=stage.services, clock=clock)
+        with use_runtime(runtime):
+            yield runtime
+
+
+async def ran(runtime: Runtime, one: Deployed) -> tuple[FlowRun, Execution]:
+    run = await one.create()
+    assert await take_flow_run(one.client, run)
+    async with warm_engine():
+        state = await run_flow(one.flow, run)
+    assert state.is_completed(), state.message
+    [listed] = (await runtime.store.executions()).items
+    execution = await runtime.store.execution(listed.id)
+    assert execution is not None
+    return run, execution
+
+
+async def tasks_of(client: PrefectClient, run: FlowRun, count: int) -> dict[str, TaskRun]:
+    """By name, once Prefect has recorded the ends of so many: it is told of them behind the run."""
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+    async with asyncio.timeout(60):
+        while True:
+            found = await client.read_task_runs(flow_run_filter=only)
+            if len([one for one in found if one.state and one.state.is_final()]) >= count:
+                return {one.name: one for one in found}
+            await asyncio.sleep(0.2)
+
+
+async def test_the_actions_in_blocks_are_task_runs_named_by_their_paths(
+    client: PrefectClient, runtime: Runtime
+) -> None:
+    one = await deployed(
+        client,
+        """
+steps:
+  - {id: start, uses: log.message, with: {text: begin}}
+  - id: lines
+    for_each: [[a, b], [c]]
+    as: line
+    steps:
+      - id: parts
+        for_each: line
+        steps: [{id: check, uses: log.message, with: {text: "{{ item }}"}}]
+      - id: route
+        switch: index
+        cases:
+          0: [{id: first, uses: log.message, with: {text: x}}]
+  - id: guard
+    try: [{id: risky, uses: http.request, with: {method: POST, url: "https://sink.test/"}}]
+    catch: [{id: sorry, uses: log.message, with: {text: "{{ error.code }}"}}]
+  - {id: last, uses: log.message, with: {text: "{{ steps.sorry.output.text }}"}}
+""",
+    )
+
+    run, execution = await ran(runtime, one)
+
+    wanted = {
+        "start",
+        "lines[0].parts[0].check",
+        "lines[0].parts[1].check",
+        "lines[0].first",
+        "lines[1].parts[0].check",
+        "risky",
+        "sorry",
+        "last",
+    }
+    tasks = await tasks_of(client, run, len(wanted))
+    assert set(tasks) == wanted
+    assert {task.name for task in tasks.values() if task.state and task.state.is_failed()} == {"risky"}
+    assert {step.path for step in execution.steps} == wanted | {
+        *("lines", "lines[0].parts", "lines[0].route", "lines[1].parts", "lines[1].route", "guard")
+    }
+
+    def waited_for(name: str) -> set[str]:
+        ids = {str(task.id): task.name for task in tasks.values()}
+        return {ids[str(one.id)] for one in tasks[name].task_inputs["wait_for"]}  # type: ignore[union-attr]
+
+    assert waited_for("lines[0].parts[0].check") == {"start"}
+    assert waited_for("lines[0].first") == {"lines[0].parts[0].check", "lines[0].parts[1].check"}
+    assert waited_for("risky") == {name for name in wanted if name.startswith("lines")}
+    assert waited_for("last") == {"risky", "sorry"}
+
+
+async def test_a_long_loop_is_one_task_run(client: PrefectClient, runtime: Runtime) -> None:
+    items = list(range(101))
+    one = await deployed(
+        client,
+        f"""
+steps:
+  - id: lines
+    for_each: {items}
+    steps:
+      - {{id: say, uses: log.message, with: {{text: x}}}}
+      - {{id: halt, if: item == 100, stop: {{output: "{{{{ item }}}}"}}}}
+  - {{id: never, uses: log.message, with: {{text: x}}}}
+""",
+    )
+
+    run, execution = await ran(runtime, one)
+
+    tasks = await tasks_of(client, run, 1)
+    assert [(task.name, task.state and task.state.is_completed()) for task in tasks.values()] == [("lines", True)]
+    assert (execution.status, execution.output) == (Status.SUCCEEDED, 100)
+    assert sum(step.path.endswith(".say") for step in execution.steps) == 101
