@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flows.history import Workflow as PublishedWorkflow
 from flows.history import WorkflowVersion
 from flows.language.definition import Declaration
+from flows.language.step import StepsById
 from flows.language.workflow import Workflow
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
@@ -93,22 +94,9 @@ def _data(version: WorkflowVersion) -> dict[str, Any]:
             definition = Declaration.model_validate(version.declaration)
     else:
         definition = Declaration.model_validate(version.declaration)
-    data = definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if isinstance(definition, Workflow):
-        data["steps"] = _by_id(data["steps"])
-    return data
-
-
-def _by_id(value: Any) -> Any:
-    """Lists of steps, however deep, as mappings from each step's id to the rest of it."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value):
-        return {item["id"]: _by_id({key: part for key, part in item.items() if key != "id"}) for item in value}
-    if isinstance(value, dict):
-        return {
-            key: _by_id(part) if key in ("steps", "try", "catch", "default", "cases") else part
-            for key, part in value.items()
-        }
-    return value
+        return definition.as_data()
+    return definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
@@ -123,7 +111,7 @@ def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
                 yield from _differences(place, before[key], after[key])
         common = [key for key in before if key in after]
         moved = [key for key in after if key in before]
-        if path.rpartition(".")[2] == "steps" and common != moved:
+        if isinstance(before, StepsById) and isinstance(after, StepsById) and common != moved:
             yield Change(path, "changed", common, moved)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):

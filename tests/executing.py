@@ -29,18 +29,23 @@ URL = "https://remote.test"
 
 @dataclass
 class Remote:
-    """Answers `{"got": BODY}`; what is in `statuses` with that status; what is in `held` once it is let go."""
+    """Answers `{"got": BODY}`; what is in `statuses` with that status; what is in `held` once it is let go.
+
+    The request numbered `unanswered`, from 0, never gets an answer.
+    """
 
     statuses: dict[str, int] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    unanswered: int | None = None
     requests: list[httpx.Request] = field(default_factory=list)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        number = len(self.requests) - 1
         async with self.arrived:
             self.arrived.notify_all()
-            await self.arrived.wait_for(lambda: request.url.path not in self.held)
+            await self.arrived.wait_for(lambda: request.url.path not in self.held and number != self.unanswered)
         body = json.loads(request.content) if request.content else None
         return httpx.Response(self.statuses.get(request.url.path, 200), json={"got": body})
 
@@ -113,10 +118,20 @@ def in_yaml(steps: str, *, name: str = "test") -> WorkflowFlow:
     return compile_version(version_of(load_workflow(text), text, language="yaml", file=f"{name}.yaml"))
 
 
+def step(step_id: str, **keys: Any) -> str:
+    """A step as YAML, of any kind. Where Python takes the word for its own: `if_`, `with_`, `try_`."""
+    return json.dumps({"id": step_id, **{key.rstrip("_"): value for key, value in keys.items()}})
+
+
 def post(path: str, body: Any = None, **more: Any) -> str:
     """A step as YAML, which posts to the remote system; its id is the path's."""
     arguments = {"method": "POST", "url": URL + path, "json": body}
-    return json.dumps({"id": path.strip("/"), "uses": "http.request", "with": arguments, **more})
+    return step(path.strip("/"), uses="http.request", with_=arguments, **more)
+
+
+def block(*each: str) -> list[Any]:
+    """These steps, to stand inside another."""
+    return [json.loads(one) for one in each]
 
 
 def steps(*each: str, **more: str) -> str:

@@ -619,6 +619,15 @@ class StoreSuite(AdmissionSuite, HoldSuite, CallersSuite):
 
         assert (await get(store, execution_id)).steps == (done,)
 
+    async def test_what_a_step_decided_comes_back_when_its_execution_begins_again(self, store: HistoryStore) -> None:
+        execution_id = await running(store)
+        small, large = {"case": None}, {"items": ["x" * 300_000, 2]}
+
+        await save(store, execution_id, a_step("route", Status.RUNNING, decision=small))
+        await save(store, execution_id, a_step("lines", Status.RUNNING, decision=large))
+
+        assert [step.decision for step in (await get(store, execution_id)).steps] == [small, large]
+
     async def test_steps_are_in_the_order_they_started(self, store: HistoryStore) -> None:
         execution_id = await running(store)
         order = [("b", SECOND), ("a", SECOND), ("skipped", None), ("d", 3 * SECOND), ("c", 2 * SECOND)]

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from connectors.kit.call import Called, current_runner
+from flows.engine.doing import Doing
 from flows.engine.failures import earlier_failure
 from flows.engine.invoke import EngineAction
-from flows.engine.step import Doing, Steps
+from flows.engine.step import Steps
 from flows.history import Status
 from flows.language.step import Scope
 from foundation.errors import IpaasError
@@ -71,6 +72,8 @@ class _Call:
     arguments: Mapping[str, Any]
     body: Callable[[], Awaitable[Any]]
     wrote_host: Callable[[str], bool]
+    decides: ClassVar[bool] = False
+    is_instant: ClassVar[bool] = False
     failure: IpaasError | None = field(default=None, init=False)
     """What it raised, as it was raised."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -29,6 +30,7 @@ from foundation.ids import new_id
 from foundation.log_fields import log_fields
 from foundation.tracing import annotate, mark_failed, span
 
+DEDUPE_TIME = timedelta(days=1)
 AHEAD_SECONDS = 0.1
 """We stop an execution this much before its timeout and Prefect at its timeout: the history has the end first."""
 
@@ -61,8 +63,13 @@ async def accept_event(
     trigger: Trigger = Trigger.MANUAL,
     flow_run_id: str | None = None,
     replay_of: str | None = None,
+    dedupe_key: str | None = None,
 ) -> str:
-    """Accepts an event that came another way than through the gateway; its execution's id."""
+    """Accepts an event that came another way than through the gateway; its execution's id.
+
+    Args:
+        dedupe_key: who comes with the same one gets the same execution, for a day.
+    """
     store, version = runtime.store, program.version
     if await store.version(version.workflow, version.version) is None:
         await store.publish(version)  # called from a script
@@ -75,9 +82,11 @@ async def accept_event(
         accepted_at=runtime.clock.now(),
         flow_run_id=flow_run_id,
         replay_of=replay_of,
+        dedupe_keys=[dedupe_key] if dedupe_key else (),
+        dedupe_until=runtime.clock.now() + DEDUPE_TIME if dedupe_key else None,
     )
-    await store.accept([new])
-    return new.id
+    [accepted] = await store.accept([new])
+    return accepted.execution_id
 
 
 async def run_execution(
@@ -179,8 +188,16 @@ async def _shielded(end: Awaitable[Outcome]) -> Outcome:
 
 
 async def _perform(program: Program, run: Run) -> Any:
-    run.scope["vars"] = program.vars.render(run.scope) if program.vars else {}
-    return await program.body(run)
+    run.scope["vars"] = {}
+    try:
+        if program.vars:
+            run.scope["vars"] = program.vars.render(run.scope)
+        return await program.body(run)
+    except (NotRun, StorageUnavailable):
+        raise
+    except Exception as failure:
+        await program.on_failure(run, failure)
+        raise
 
 
 def _scope(execution: Execution) -> dict[str, Any]:
@@ -210,9 +227,10 @@ class _Recorded:
     async def failed(self, error: Exception) -> Outcome:
         """Prefect keeps what is raised: one that shows a secret or is no UTF-8 is replaced by one that does not."""
         document = error_document(error)
-        message = self.runtime.services.masker.mask(document["message"]).encode(errors="backslashreplace").decode()
-        failure = error if message == document["message"] else _without_cause(IpaasError(message))
-        document |= {"message": message, "step": getattr(error, "path", None)}
+        said = str(error) if isinstance(error, IpaasError) else document["message"]
+        message = self.runtime.services.masker.mask(said).encode(errors="backslashreplace").decode()
+        failure = error if message == said else _without_cause(IpaasError(message))
+        document = {**document, "message": message, "step": getattr(error, "path", None)}
         return await self._end(Outcome(Status.FAILED, error=document, failure=failure))
 
     async def timed_out(self) -> Outcome:

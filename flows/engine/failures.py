@@ -1,7 +1,6 @@
 """How executions and steps fail here, and errors as the history and expressions have them.
 
 IpaasError
-├── StepFailed       a step failed, and the workflow does not go on
 └── NotRun           the execution does not run here, or not any more; nothing was recorded
     ├── HeldElsewhere    another process runs it
     ├── LimitReached     its workflow's limit is reached: it waits for its turn
@@ -13,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flows.language.outcomes import StepFailed
 from foundation.errors import (
     ActionError,
     CircuitOpen,
@@ -23,15 +23,6 @@ from foundation.errors import (
     StepTimeout,
     TooLarge,
 )
-
-
-class StepFailed(IpaasError):
-    """A step failed and the workflow does not go on; code and message are the step's own error's."""
-
-    def __init__(self, path: str, error: Mapping[str, Any]) -> None:
-        super().__init__(f"step {path}: {error['message']}")
-        self.path = path
-        self.code = error["code"]  # type: ignore[misc]  # the step's own
 
 
 class NotRun(IpaasError):
@@ -54,7 +45,12 @@ class HandedBack(NotRun):
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """An error as the history and expressions have it: code, message, and the other system's status if it answered."""
+    """An error as the history and expressions have it: code, message, and the other system's status if it answered.
+
+    Of a block that a step's failure ended, it is the step's own, with its path as `step`.
+    """
+    if isinstance(error, StepFailed):
+        return error.document
     if isinstance(error, RemoteError):
         return {"code": error.code, "message": str(error), "status": error.status}
     if isinstance(error, IpaasError):

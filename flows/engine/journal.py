@@ -7,7 +7,7 @@ keeps them until the end, for runs that nobody would go on with.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from flows.engine.failures import HeldElsewhere
@@ -28,7 +28,7 @@ RETRY_SECONDS = 1.0
 class Journal(Protocol):
     @property
     def steps(self) -> Mapping[str, StepExecution]:
-        """Every recorded step by its path, in the order of their first record."""
+        """Every recorded step by its path, in the order of their first record; without those that were forgotten."""
         ...
 
     async def started(self, step: StepExecution) -> None:
@@ -42,6 +42,10 @@ class Journal(Protocol):
 
     async def ended(self, step: StepExecution) -> None:
         """A step has ended, as its status says. Raises as `started`, and TooLarge when its output is."""
+        ...
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Nobody asks for these steps again, so whoever has them written need not keep them: a loop's may be many."""
         ...
 
     async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
@@ -66,6 +70,10 @@ class DurableJournal:
 
     async def ended(self, step: StepExecution) -> None:
         await self._save(step)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.steps.pop(path, None)
 
     async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
         return await self._insist(
@@ -102,6 +110,9 @@ class BufferedJournal:
 
     async def ended(self, step: StepExecution) -> None:
         self.steps[step.path] = step
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Forgets nothing: it is all still to be written."""
 
     async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
         for step in self.steps.values():

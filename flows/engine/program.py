@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flows.engine.calls import calling
+from flows.engine.failures import error_document
 from flows.engine.invoke import EngineAction
 from flows.engine.step import Steps
 from flows.engine.walk import walk
@@ -15,7 +17,11 @@ from flows.history import WorkflowVersion
 from flows.language.code import hosts_in_code
 from flows.language.definition import Declaration
 from flows.language.event import Event
+from flows.language.outcomes import StepFailed, Stopped, as_seen
 from flows.language.workflow import Answer, Workflow, compile_answer
+from foundation.errors import IpaasError
+
+logger = logging.getLogger("ipaas.engine")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,11 @@ class Run:
 
 Body = Callable[[Run], Awaitable[Any]]
 """What a workflow does: the walk of a YAML definition, or the author's Python function. Returns the output."""
+OnFailure = Callable[[Run, Exception], Awaitable[None]]
+"""What else it does when that raised something."""
+
+
+async def _nothing(run: Run, failure: Exception) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Program:
         actions: what its steps can use, by name.
         vars: None: it has none.
         answer: what a sender who waits for the end gets; None: nobody waits.
+        on_failure: raises nothing that would hide the failure.
     """
 
     version: WorkflowVersion
@@ -51,16 +63,29 @@ class Program:
     actions: Mapping[str, EngineAction]
     vars: Expression | None = None
     answer: Answer | None = None
+    on_failure: OnFailure = _nothing
 
 
 def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapping[str, EngineAction]) -> Program:
     """The program of a compiled YAML workflow."""
 
     async def body(run: Run) -> Any:
-        await walk(workflow.steps, run.scope, run.steps)
+        try:
+            await walk(workflow.steps, run.scope, run.steps)
+        except Stopped as stop:
+            return stop.output
         return workflow.rendered_output.render(run.scope)
 
-    return Program(version, workflow, body, actions, workflow.rendered_vars, _answer(workflow))
+    async def on_failure(run: Run, failure: Exception) -> None:
+        error = {"step": failure.path if isinstance(failure, IpaasError) else None, **error_document(failure)}
+        try:
+            await walk(workflow.on_failure, {**run.scope, "error": as_seen(error)}, run.steps)
+        except StepFailed as second:
+            logger.warning("on_failure of %s failed, too: %s", workflow.name, second)
+        except Stopped:
+            return
+
+    return Program(version, workflow, body, actions, workflow.rendered_vars, _answer(workflow), on_failure)
 
 
 def program_of_function(

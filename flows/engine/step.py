@@ -6,19 +6,19 @@ execution runs, whatever its condition would say now.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from connectors.kit.attempts import run_attempts
-from connectors.kit.call import Call, Services
-from connectors.kit.retry import RetryPolicy
+from connectors.kit.call import Services
+from flows.engine.doing import Doing
 from flows.engine.failures import NotRun, error_document
-from flows.engine.invoke import EngineAction, Invocation, Invoke, Logger
+from flows.engine.invoke import EngineAction, Invoke
 from flows.engine.journal import Journal
 from flows.engine.meter import Meter
 from flows.history import Status, StepExecution
-from flows.language.step import ActionStep, Scope
+from flows.language.outcomes import Stopped
+from flows.language.step import Scope
 from foundation.clock import Clock
 from foundation.errors import IpaasError, StorageUnavailable
 from foundation.log_fields import log_fields
@@ -30,6 +30,16 @@ class Runnable(Protocol):
 
     @property
     def action(self) -> str: ...
+    @property
+    def decides(self) -> bool:
+        """Whether what `render` gives is recorded when it begins, and kept when it begins again."""
+        ...
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether only its end is recorded."""
+        ...
+
     def wanted(self, scope: Scope) -> bool: ...
     def render(self, scope: Scope) -> Any: ...
     async def run(self, rendered: Any, doing: Doing) -> Any: ...
@@ -41,6 +51,7 @@ class Steps:
 
     Attributes:
         actions: all there are, by name.
+        begun: those that run now in this process, by path.
     """
 
     execution_id: str
@@ -50,35 +61,67 @@ class Steps:
     meter: Meter
     invoke: Invoke
     actions: Mapping[str, EngineAction]
+    begun: dict[str, StepExecution] = field(default_factory=dict)
 
-    async def run(self, step: Runnable, path: str, scope: Scope, after: Sequence[str] = ()) -> StepExecution:
+    def known(self, path: str) -> StepExecution | None:
+        """How a step ended, if it did. One that another step's end cancelled has not: whoever comes by it runs it."""
+        recorded = self.journal.steps.get(path)
+        ended = recorded is not None and recorded.status.is_final and recorded.status is not Status.CANCELLED
+        return recorded if ended else None
+
+    async def run(
+        self, step: Runnable, path: str, scope: Scope, after: Sequence[str] = (), *, prefix: str = ""
+    ) -> StepExecution:
         """Runs the step unless it has ended before; how it ended.
+
+        Args:
+            path: where it is; `prefix` is where its blocks' steps are.
+            after: the paths of the steps that it waited for.
 
         Raises:
             NotRun: the execution is not this process's any more.
             StorageUnavailable: it could not be recorded.
         """
+        if known := self.known(path):
+            return known
         recorded = self.journal.steps.get(path)
-        if recorded and recorded.status.is_final:
-            return recorded
-        record = StepExecution(path, step.action, Status.RUNNING, started_at=self.clock.now())
-        doing = Doing(self, path, after)
+        started_at = (recorded and recorded.started_at) or self.clock.now()
+        begun = StepExecution(path, step.action, Status.RUNNING, started_at=started_at)
+        doing = Doing(self, path, after, scope, prefix, started_at)
         with span("step", {"ipaas.step": path, "ipaas.action": step.action}), log_fields(step=path):
             try:
-                if recorded is None and not step.wanted(scope):
-                    return await self._ended(replace(record, status=Status.SKIPPED, attempts=0))
-                rendered = step.render(scope)
-                await self.journal.started(record)
-                output = await step.run(rendered, doing)
-                done = replace(record, status=Status.SUCCEEDED, attempts=doing.attempts, output=output)
-                return await self._ended(done)
+                return await self._ended(await self._run(step, begun, recorded, doing))
             except (StorageUnavailable, NotRun):
                 raise
             except IpaasError as error:
-                failed = replace(record, status=Status.FAILED, attempts=doing.attempts, error=error_document(error))
+                document = {"step": path, **error_document(error)}
+                failed = replace(begun, status=Status.FAILED, attempts=doing.attempts, error=document)
                 return await self._ended(failed)
 
+    async def _run(
+        self, step: Runnable, begun: StepExecution, recorded: StepExecution | None, doing: Doing
+    ) -> StepExecution:
+        """The record of its end, which is not saved yet."""
+        scope = doing.scope
+        if recorded is None and not step.wanted(scope):
+            return replace(begun, status=Status.SKIPPED, attempts=0)
+        decided = recorded.decision if recorded and step.decides else None
+        rendered = decided or step.render(scope)
+        if step.decides:
+            begun = replace(begun, decision=rendered)
+        if not step.is_instant:
+            await self.journal.started(begun)
+            self.begun[begun.path] = begun
+        doing.attempts = 1
+        try:
+            output = await step.run(rendered, doing)
+        except Stopped as stop:
+            return replace(begun, status=Status.SUCCEEDED, decision={"stopped": stop.output})
+        return replace(begun, status=Status.SUCCEEDED, attempts=doing.attempts, output=output)
+
     async def _ended(self, step: StepExecution) -> StepExecution:
+        self.begun.pop(step.path, None)
+        await self.cancel_inside({step.path})
         step = replace(step, finished_at=self.clock.now())
         await self.journal.ended(step)
         self.meter.step_ended(step)
@@ -87,64 +130,9 @@ class Steps:
             mark_failed(step.error["code"], step.error["message"])
         return step
 
-
-@dataclass
-class Doing:
-    """One step while it runs: what it does things with."""
-
-    steps: Steps
-    path: str
-    after: Sequence[str]
-    attempts: int = field(default=0, init=False)
-
-    async def act(self, step: ActionStep, arguments: Mapping[str, Any]) -> Any:
-        action = self.steps.actions[step.uses]
-        policy = RetryPolicy(**step.retry.model_dump()) if step.retry else None
-        return await self.call(
-            action,
-            arguments,
-            lambda: action.fn(**arguments),
-            wrote_host=step.wrote_host,
-            policy=policy,
-            timeout=step.timeout,
-        )
-
-    async def call(
-        self,
-        action: EngineAction,
-        arguments: Mapping[str, Any],
-        body: Callable[[], Awaitable[Any]],
-        *,
-        wrote_host: Callable[[str], bool],
-        policy: RetryPolicy | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Runs `body`, one call of an action, as often as the policy says; its masked result.
-
-        Args:
-            wrote_host: see `connectors.kit.call.Call`.
-
-        Raises:
-            IpaasError
-        """
-
-        async def attempts(logger: Logger) -> Any:
-            call = Call(
-                services=self.steps.services,
-                execution_id=self.steps.execution_id,
-                path=self.path,
-                logger=logger,
-                retry_declared=policy is not None,
-                wrote_host=wrote_host,
-            )
-            try:
-                result, self.attempts = await run_attempts(
-                    action.action_name, body, call=call, policy=policy, timeout=timeout
-                )
-            except IpaasError as error:
-                self.attempts = error.attempts
-                raise
-            return result
-
-        self.attempts = 1
-        return await self.steps.invoke(Invocation(action, self.path, arguments, self.after), attempts)
+    async def cancel_inside(self, paths: Collection[str]) -> None:
+        """Records what still ran at these paths, or in rounds of loops there, and was cancelled by another's end."""
+        left = [path for path in self.begun if any(path == one or path.startswith(f"{one}[") for one in paths)]
+        for path in left:
+            cancelled = replace(self.begun.pop(path), status=Status.CANCELLED, finished_at=self.clock.now())
+            await self.journal.ended(cancelled)

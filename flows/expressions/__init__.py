@@ -219,17 +219,18 @@ def _text(source: str, names: frozenset[str] | None, join: Join = _mixed) -> Exp
 def _bare(source: str, names: frozenset[str]) -> Expression:
     compiler = Compiler(names)
     try:
-        return _located(source, compiler, compiler.present(parse_expression(source)))
+        return _located(source, compiler, compiler.present(parse_expression(source)), as_found=(Placeholder,))
     except Refused as problem:
         raise _error(problem, source) from None
 
 
-def _located(source: str, compiler: Compiler, evaluate: Evaluate) -> Expression:
-    """An expression whose errors say where they are and are of the one kind."""
+def _located(source: str, compiler: Compiler, evaluate: Evaluate, *, as_found: tuple[type, ...] = ()) -> Expression:
+    """An expression whose errors say where they are and are of the one kind. What is `as_found` is not made plain."""
 
     def render(scope: Mapping[str, Any], work: Work) -> Json:
         try:
-            return plain(evaluate(scope, work), work)
+            found = evaluate(scope, work)
+            return found if isinstance(found, as_found) else plain(found, work)
         except Refused as problem:
             raise _error(problem, source) from None
         except RecursionError:

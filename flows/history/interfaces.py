@@ -140,7 +140,7 @@ class Running(Protocol):
         """Inserts or replaces the step's row (by execution and path).
 
         Raises:
-            TooLarge: the step's output is.
+            TooLarge: the step's output or decision is.
         """
         ...
 

@@ -183,6 +183,7 @@ class StepExecutionRow(_Row, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     output: str | None = Field(default=None, sa_type=Text)
     error: str | None = Field(default=None, sa_type=Text)
+    decision: str | None = Field(default=None, sa_type=Text)
 
 
 class DeliveryRow(_Row, table=True):

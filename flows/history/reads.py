@@ -68,7 +68,9 @@ def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
     """In the order of their first save."""
     table = step_executions
     query = select(table).where(table.c.execution_id == execution_id).order_by(table.c.number)
-    return [step_of(row) for row in payloads.whole(connection, connection.execute(query).mappings(), "output")]
+    return [
+        step_of(row) for row in payloads.whole(connection, connection.execute(query).mappings(), "output", "decision")
+    ]
 
 
 def finished(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Execution]:

@@ -132,6 +132,8 @@ class StepExecution:
     output: Json = None
     error: Json = None
     """{code, message} or None"""
+    decision: Json = None
+    """What was decided when it began, and is not decided again: a switch's case, a loop's list."""
 
 
 @dataclass(frozen=True)

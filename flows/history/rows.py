@@ -29,7 +29,7 @@ def execution_of(row: Mapping[Any, Any], *, event: Json = None, steps: Iterable[
 
 def step_of(row: Mapping[Any, Any]) -> StepExecution:
     values = {name: row[name] for name in _STEP}
-    values |= {"output": from_document(values["output"]), "error": from_document(values["error"])}
+    values |= {name: from_document(values[name]) for name in ("output", "error", "decision")}
     return StepExecution(**values | {"status": Status(values["status"])})
 
 
@@ -91,7 +91,11 @@ def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ..
 
 
 def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Callable[[str | None], str | None]) -> Row:
-    """The row of a step. `place` says what stands in it for the output. Raises TooLarge when the output is."""
+    """The row of a step. `place` says what stands in it for a large document.
+
+    Raises:
+        TooLarge: the output or the decision is.
+    """
     return {
         "execution_id": execution_id,
         "path": step.path,
@@ -102,6 +106,7 @@ def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Call
         "finished_at": step.finished_at,
         "output": place(limited_document(step.output, limits)),
         "error": document_or_none(step.error),
+        "decision": place(limited_document(step.decision, limits, "decision")),
     }
 
 

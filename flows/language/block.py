@@ -1,41 +1,84 @@
-"""A block: a list of steps, and which of them waits for which.
+"""A block: a list of steps, which of them waits for which, and what each of them sees.
 
 Steps run one after the other. `needs` replaces that: the step waits for those only. A reference to `steps.X` makes a
-step wait for X whatever `needs` says.
+step wait for X whatever `needs` says; a reference from inside one of its blocks does, too. A step sees what ended
+before it, in its own block and in the blocks around it.
 """
 
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from flows.language.place import Place
-from flows.language.step import Step
+from flows.language.step import Step, seen_of
+
+DEEPEST: Final = 20
+"""How many blocks may stand inside each other, the workflow's own not counted."""
 
 
-def compile_block(steps: Sequence[Step], place: Place) -> None:
-    """Compiles the steps and tells each what it waits for; what is wrong is told to `place`."""
+def compile_block(steps: Sequence[Step], place: Place) -> frozenset[str]:
+    """Compiles the steps and tells each what it waits for; what is wrong is told to `place`.
+
+    Returns:
+        The steps around the block that its steps refer to.
+    """
     waits: dict[str, set[str]] = {}
     known = [step.id for step in steps]
+    owners = {one: step.id for step in steps for one in seen_of([step])}
+    refer_out: set[str] = set()
     for index, step in enumerate(steps):
-        here = place.at(index).alone()
+        step._inside = tuple(one for one in seen_of([step]) if one != step.id)
+        here = place.at(index).alone().seeing((place.steps | owners.keys()) - set(step.inside))
         step.compile(here)
-        refers = here.references
-        here.check_steps(refers)
-        here.at("needs").check_steps(step.needs or ())
-        if step.id in waits:
-            here.at("id").fault(f"there is a step {step.id!r} already")
+        here.check_steps(here.references)
+        refers = (here.references & here.steps) | _compile_inside(step, here)
+        here.at("needs").check_needs(step.needs or (), known)
+        here.at("id").claim(step.id)
         before = known[index - 1 : index] if step.needs is None and index else step.needs or ()
-        waits.setdefault(step.id, set()).update((refers | set(before)) & set(known))
+        waits_for = {owners[one] for one in refers if one in owners} | set(before)
+        waits.setdefault(step.id, set()).update(waits_for & set(known))
         step._after = tuple(one for one in known if one in waits[step.id])
+        refer_out |= refers & place.steps
     if len(waits) == len(known):
         _check_circles(place, waits, known)
+        _check_reached(place, steps)
+    return frozenset(refer_out)
+
+
+def _compile_inside(step: Step, here: Place) -> frozenset[str]:
+    """Compiles the step's blocks; what they refer to outside of the step."""
+    refers: frozenset[str] = frozenset()
+    for inner in step.inner():
+        inside = here.at(*inner.at, names=here.names | inner.names).deeper()
+        if inside.depth > DEEPEST:
+            inside.fault(f"nested deeper than {DEEPEST} blocks")
+            return refers
+        earlier = {one for block in inner.earlier for one in seen_of(block)}
+        refers |= compile_block(inner.steps, inside.seeing((here.steps - {step.id}) | earlier))
+    return refers & here.steps
 
 
 def check_block(steps: Sequence[Step], place: Place) -> None:
-    """Tells `place` what is wrong with each step beyond its expressions and its order."""
+    """Tells `place` what is wrong with each step, however deep, beyond its expressions and its order."""
     for index, step in enumerate(steps):
-        step.check(place.at(index))
+        here = place.at(index)
+        step.check(here)
+        for inner in step.inner():
+            check_block(inner.steps, here.at(*inner.at))
+
+
+def hidden_steps(steps: Sequence[Step], loop: str | None = None) -> Iterator[tuple[str, str]]:
+    """Every step's id, with what is told to those who refer to it where it is not seen."""
+    for step in steps:
+        if loop is None:
+            reason = "a step sees what ended before it, in its own block and in the blocks around it"
+        else:
+            reason = f"it runs inside the loop {loop!r}, whose steps are seen only there; steps.{loop}.output is"
+        yield step.id, f"step {step.id!r} is not seen here: {reason}"
+        for inner in step.inner():
+            yield from hidden_steps(inner.steps, loop if inner.seen or loop else step.id)
 
 
 def _check_circles(place: Place, waits: Mapping[str, set[str]], known: Sequence[str]) -> None:
@@ -47,3 +90,11 @@ def _check_circles(place: Place, waits: Mapping[str, set[str]], known: Sequence[
             f"{' waits for '.join(circle)}: a step waits for those in its needs, or else for the one before it, "
             "and for every step that it refers to"
         )
+
+
+def _check_reached(place: Place, steps: Sequence[Step]) -> None:
+    ends = {step.id for step in steps if step.always_ends_block}
+    for index, step in enumerate(steps):
+        for before in step.after:
+            if before in ends:
+                place.at(index).fault(f"never runs: {before!r}, which it waits for, ends its block always")

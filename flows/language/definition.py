@@ -40,7 +40,7 @@ NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 LONGEST_NAME: Final = 64
 METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
-LATER: Final = {"on_failure", "poll"}
+LATER: Final = {"poll"}
 """Further keys that this version does not know yet."""
 
 

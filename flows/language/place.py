@@ -7,7 +7,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from flows.expressions import Expression, compile_condition, compile_value, strings_in, unknown
+from flows.expressions import (
+    Expression,
+    compile_condition,
+    compile_expression,
+    compile_value,
+    strings_in,
+    unknown,
+)
 from flows.language.definition import Json, Path
 from flows.language.faults import Faults
 from foundation.errors import ExpressionError
@@ -17,6 +24,8 @@ DEDUPE_NAMES: Final = frozenset({"event"})
 VARS_NAMES: Final = frozenset({"event", "workflow", "execution", "now"})
 STEP_NAMES: Final = VARS_NAMES | {"steps", "vars"}
 """What a step and the workflow's `output` can refer to."""
+FAILURE_NAMES: Final = frozenset({"error"})
+"""What `catch` and `on_failure` can refer to beyond that."""
 ANSWER_NAMES: Final = STEP_NAMES | {"output"}
 """What `respond` can refer to; `output` is the workflow's."""
 
@@ -54,17 +63,23 @@ class Place:
     Attributes:
         names: what is in scope.
         steps: the ids of the steps that can be referred to.
+        hidden: for each step of the workflow, why it can't be referred to where it can't.
+        depth: how many blocks are around it, the workflow's own not counted.
         references: gathers the ids that expressions refer to; shared with the places inside.
         hosts: every `host:port` that the workflow's `vars` name literally.
+        ids: gathers all ids of the workflow; shared by all its places.
     """
 
     faults: Faults
     actions: Actions
     path: Path = ()
     names: frozenset[str] = STEP_NAMES
-    steps: Sequence[str] = ()
+    steps: frozenset[str] = frozenset()
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    depth: int = 0
     references: set[str] = field(default_factory=set)
     hosts: frozenset[str] = frozenset()
+    ids: set[str] = field(default_factory=set)
 
     def at(self, *path: str | int, names: frozenset[str] | None = None) -> Place:
         """A place inside this one."""
@@ -73,6 +88,13 @@ class Place:
     def alone(self) -> Place:
         """The same place, which gathers its references by itself."""
         return replace(self, references=set())
+
+    def seeing(self, steps: Collection[str]) -> Place:
+        """The same place, where these steps can be referred to."""
+        return replace(self, steps=frozenset(steps))
+
+    def deeper(self) -> Place:
+        return replace(self, depth=self.depth + 1)
 
     def fault(self, message: str) -> None:
         self.faults.add(self.path, message)
@@ -94,10 +116,28 @@ class Place:
     def condition(self, source: str | bool) -> Expression:
         return self._try(lambda: compile_condition(source, self.names))
 
+    def expression(self, source: str) -> Expression:
+        """Compiles a bare expression."""
+        return self._try(lambda: compile_expression(source, self.names))
+
     def check_steps(self, ids: Collection[str]) -> None:
         """Those that are no steps one can refer to here are faults."""
-        for reference in sorted(set(ids) - set(self.steps)):
-            self.fault(unknown("step", reference, self.steps))
+        for reference in sorted(set(ids) - self.steps):
+            self.fault(self.hidden.get(reference) or unknown("step", reference, sorted(self.steps)))
+
+    def check_needs(self, ids: Collection[str], block: Sequence[str]) -> None:
+        """Those that are no steps of the block are faults."""
+        for needed in sorted(set(ids) - set(block)):
+            if needed in self.hidden:
+                self.fault(f"step {needed!r} is in another block; needs names steps of the same one")
+            else:
+                self.fault(unknown("step", needed, block))
+
+    def claim(self, step_id: str) -> None:
+        """No other step of the workflow may have this id."""
+        if step_id in self.ids:
+            self.fault(f"there is a step {step_id!r} already")
+        self.ids.add(step_id)
 
     def _try(self, compile_it: Callable[[], Expression]) -> Expression:
         try:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator
 
 from flows.expressions import Expression
-from flows.language.definition import LONGEST_NAME, Json, Model
+from flows.language.definition import LONGEST_NAME, Json, Model, Path
 from flows.language.place import Place
 
 STEP_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -36,8 +37,48 @@ Scope = Mapping[str, Any]
 class Doing(Protocol):
     """What a step does things with while it runs: the engine's side of it."""
 
+    @property
+    def scope(self) -> Scope:
+        """What the step's own expressions see."""
+        ...
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the step began, in whichever run of its execution that was."""
+        ...
+
     async def act(self, step: ActionStep, arguments: Mapping[str, Any]) -> Json:
         """Runs an action, with the step's retries and timeout; its result."""
+        ...
+
+    async def block(self, steps: Sequence[Step], scope: Scope, number: int | None = None) -> Json:
+        """Runs a block inside the step; the output of its last step.
+
+        Args:
+            number: of a loop's round, whose steps are seen by each other only.
+
+        Raises:
+            StepFailed: a step of it failed, and is not one that may.
+            Stopped: a step of it ended the execution.
+        """
+        ...
+
+    async def one(self, step: Step, scope: Scope, number: int) -> Json:
+        """Runs a step that is a loop's whole round; its output. Raises as `block`."""
+        ...
+
+    def has_begun(self, steps: Sequence[Step], number: int) -> bool:
+        """Whether this round was begun in an earlier run of the execution."""
+        ...
+
+    def directly(self) -> Doing:
+        """The same, whose blocks call their actions directly, not as tasks of their own."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def mask(self, value: Json) -> Json:
+        """The value without the secrets that are known."""
         ...
 
 
@@ -58,12 +99,37 @@ class ActionStep(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Inner:
+    """A block inside a step.
+
+    Attributes:
+        at: where it is written in the step: `("cases", "DE")`.
+        seen: whether its steps are seen after the step, too. Those of a loop's rounds are not.
+        names: what its expressions see beyond what the step's own see.
+        earlier: the step's blocks that have ended before it, whose steps it sees.
+    """
+
+    at: Path
+    steps: Sequence[Step]
+    seen: bool = True
+    names: frozenset[str] = frozenset()
+    earlier: Sequence[Sequence[Step]] = ()
+
+
 class Step(Model):
     """
     Attributes:
         if_: a bare expression; the step is skipped when it is false.
         needs: the steps of its block that it waits for; None: the one before it.
     """
+
+    kind: ClassVar[str]
+    """The key that makes a step one of this kind."""
+    decides: ClassVar[bool] = False
+    """What `render` gives is a decision, a mapping: recorded when the step begins, and kept when it begins again."""
+    is_instant: ClassVar[bool] = False
+    """It does nothing but end, so that it begins is not worth a record."""
 
     id: StepId
     if_: str | bool | None = Field(default=None, alias="if")
@@ -72,6 +138,7 @@ class Step(Model):
 
     _condition: Expression | None = PrivateAttr(default=None)
     _after: tuple[str, ...] = PrivateAttr(default=())
+    _inside: tuple[str, ...] = PrivateAttr(default=())
 
     @field_validator("if_", mode="before")
     @classmethod
@@ -86,27 +153,81 @@ class Step(Model):
         return self._after
 
     @property
-    @abstractmethod
+    def inside(self) -> tuple[str, ...]:
+        """The ids of the steps in its blocks that are seen after it."""
+        return self._inside
+
+    @property
     def action(self) -> str:
-        """What the history says that it ran: an action's name, or its kind's."""
+        """What the history says that it ran: its kind, or an action's name."""
+        return self.kind
+
+    @property
+    def actions(self) -> Collection[str]:
+        """The names of the actions that it runs itself."""
+        return ()
+
+    @property
+    def always_ends_block(self) -> bool:
+        """Whether no step that waits for it can ever run."""
+        return False
+
+    def inner(self) -> Sequence[Inner]:
+        """Its blocks, in the order in which they are written."""
+        return ()
 
     def compile(self, place: Place) -> None:
-        """Compiles its expressions; what is wrong with them and what they refer to is told to `place`."""
+        """Compiles its own expressions; what is wrong with them and what they refer to is told to `place`."""
         if self.if_ is not None:
             self._condition = place.at("if").condition(self.if_)
 
-    @abstractmethod
     def check(self, place: Place) -> None:
-        """Tells `place` what is wrong with it beyond its expressions."""
+        """Tells `place` what is wrong with it beyond its expressions and its blocks."""
 
     def wanted(self, scope: Scope) -> bool:
         """Whether it is to run: what its `if` says. Raises ExpressionError."""
         return self._condition is None or bool(self._condition.render(scope))
 
-    @abstractmethod
     def render(self, scope: Scope) -> Any:
         """What `run` needs of the scope. Raises ExpressionError."""
+        return None
 
     @abstractmethod
     async def run(self, rendered: Any, doing: Doing) -> Json:
-        """Does it; its output. Raises IpaasError."""
+        """Does it; its output. Raises IpaasError, and Stopped when it ends the whole execution."""
+
+    def as_data(self) -> dict[str, Json]:
+        """What it says, defaults and its id left out, each block as its steps' data by their ids."""
+        data: dict[str, Json] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"id"})
+        for inner in self.inner():
+            *around, last = inner.at
+            within = data
+            for key in around:
+                within = within[str(key)]
+            within[str(last)] = by_id(inner.steps)
+        return data
+
+
+class StepsById(dict[str, Json]):
+    """A block as data. Unlike any other mapping's, its order means something."""
+
+
+def by_id(steps: Sequence[Step]) -> StepsById:
+    return StepsById({step.id: step.as_data() for step in steps})
+
+
+def every_step(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps and all that are inside them, however deep."""
+    for step in steps:
+        yield step
+        for inner in step.inner():
+            yield from every_step(inner.steps)
+
+
+def seen_of(steps: Sequence[Step]) -> Iterator[str]:
+    """The ids that are seen after a block: its steps', and those in their blocks that are no loop's."""
+    for step in steps:
+        yield step.id
+        for inner in step.inner():
+            if inner.seen:
+                yield from seen_of(inner.steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -16,16 +16,12 @@ from pydantic import (
     StrictInt,
     TypeAdapter,
     ValidationError,
-    model_validator,
 )
 
 from flows.expressions import Expression, is_template, literal_hosts
 from flows.language.definition import Duration, Json, Model, Name, Timeout
 from flows.language.place import Actions, Place
 from flows.language.step import Doing, Scope, Step
-
-LATER_STEPS: Final = ("for_each", "switch", "cases", "default", "try", "catch", "call", "steps", "concurrency")
-"""Keys of steps that this version does not know yet."""
 
 
 def _retry_on(value: Any) -> Any:
@@ -53,6 +49,8 @@ class Uses(Step):
         timeout: seconds, of each attempt.
     """
 
+    kind: ClassVar[str] = "uses"
+
     uses: str
     with_: Mapping[str, Json] = Field(default={}, alias="with")
     credential: Name | None = None
@@ -62,20 +60,16 @@ class Uses(Step):
     _arguments: Expression = PrivateAttr()
     _hosts: frozenset[str] = PrivateAttr(default=frozenset())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_version(cls, data: Any) -> Any:
-        later = [key for key in LATER_STEPS if isinstance(data, Mapping) and key in data]
-        if later:
-            raise ValueError(f"{', '.join(later)}: this version does not know it yet; a step uses an action (uses: …)")
-        return data
-
     @property
     def action(self) -> str:
         return self.uses
 
     def wrote_host(self, host: str) -> bool:
         return host in self._hosts
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return (self.uses,)
 
     def compile(self, place: Place) -> None:
         super().compile(place)

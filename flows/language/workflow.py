@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression, compile_value, literal_hosts
-from flows.language.block import check_block, compile_block
+from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Faults
-from flows.language.place import ANSWER_NAMES, DEDUPE_NAMES, VARS_NAMES, Actions, Place
-from flows.language.uses import Uses
+from flows.language.kinds import Block
+from flows.language.place import ANSWER_NAMES, DEDUPE_NAMES, FAILURE_NAMES, STEP_NAMES, VARS_NAMES, Actions, Place
+from flows.language.step import Step, by_id, every_step, seen_of
 from foundation.errors import DefinitionError
 
 
 class Workflow(Declaration):
-    """A workflow made of steps. Compiled once per version, shared by all its executions."""
+    """A workflow made of steps. Compiled once per version, shared by all its executions.
+
+    Attributes:
+        on_failure: what runs when the execution failed, with `error` in scope.
+    """
 
     vars: Mapping[str, Json] = {}
-    steps: tuple[Uses, ...] = Field(min_length=1)
+    steps: Block = Field(min_length=1)
     output: Json = None
+    on_failure: Block = ()
 
     _vars: Expression = PrivateAttr()
     _output: Expression = PrivateAttr()
@@ -36,9 +42,13 @@ class Workflow(Declaration):
             DefinitionErrors: faulty expressions, unknown steps, steps that wait for each other; each with its line.
         """
         faults = Faults(self)
-        place = Place(faults, actions, steps=[step.id for step in self.steps], hosts=literal_hosts(self.vars))
+        place = Place(
+            faults, actions, hidden=dict(hidden_steps([*self.steps, *self.on_failure])), hosts=literal_hosts(self.vars)
+        )
         self._vars = place.at("vars", names=VARS_NAMES).value(self.vars)
         compile_block(self.steps, place.at("steps"))
+        place = place.seeing(set(seen_of(self.steps)))
+        compile_block(self.on_failure, place.at("on_failure", names=STEP_NAMES | FAILURE_NAMES))
         self._output = _value(place.at("output").alone(), self.output)
         check_answer(place, self)
         if faults.found:
@@ -48,7 +58,18 @@ class Workflow(Declaration):
         """What is wrong with its steps beyond their expressions and their order."""
         faults = Faults(self)
         check_block(self.steps, Place(faults, actions, ("steps",)))
+        check_block(self.on_failure, Place(faults, actions, ("on_failure",)))
         return faults.found
+
+    def every_step(self) -> Iterator[Step]:
+        """All its steps, however deep, those of `on_failure` last."""
+        return every_step([*self.steps, *self.on_failure])
+
+    def as_data(self) -> dict[str, Json]:
+        """What it says, defaults left out, each block as its steps' data by their ids."""
+        data: dict[str, Json] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        blocks = {"steps": self.steps, "on_failure": self.on_failure}
+        return data | {key: by_id(steps) for key, steps in blocks.items() if steps}
 
     @property
     def rendered_vars(self) -> Expression:

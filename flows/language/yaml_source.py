@@ -5,28 +5,41 @@ from __future__ import annotations
 import difflib
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from flows.language.definition import LATER, Concurrency, Declaration, Json, Path, Respond, Schedule, Webhook, located
 from flows.language.faults import DefinitionErrors, written
-from flows.language.uses import Retry, Uses
+from flows.language.kinds import KINDS, tag
 from flows.language.workflow import Workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 
 D = TypeVar("D", bound=Declaration)
 
+_TAGS: Final = {tag(kind): kind for kind in KINDS}
+
+
+def _parts_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The models of its keys' values, for those keys that take a mapping with keys of its own."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, info in model.model_fields.items():
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found[info.alias or name] = kind
+    return found
+
+
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
-    ("steps",): Uses,
-    ("steps", "retry"): Retry,
+    **{(written,): KINDS[kind] for written, kind in _TAGS.items()},
+    **{(written, key): part for written, kind in _TAGS.items() for key, part in _parts_of(KINDS[kind]).items()},
     ("triggers", "webhook"): Webhook,
     ("triggers", "schedule"): Schedule,
     ("concurrency",): Concurrency,
     ("respond",): Respond,
 }
-"""The model of what stands at a path, indexes left out: for the keys that are allowed there."""
+"""The model of what stands at a path, indexes and what is around a step left out: for the keys allowed there."""
 
 _WANTED: Final = {
     "string_type": "text",
@@ -40,7 +53,8 @@ _WANTED: Final = {
 }
 _MISSING: Final = {
     "auth": "say who may send, auth: {scheme: …, credential: …}, or auth: none to take anything from anyone",
-    "uses": "the action it runs, like uses: http.request",
+    "cases": "a block for each value, like cases: {DE: […], FR: […]}",
+    "until": "the condition it ends with",
 }
 
 
@@ -107,11 +121,12 @@ def _is_follow_up(fault: Any) -> bool:
 
 def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
     """Where the fault is and what to tell the author."""
-    path: Path = fault["loc"]
+    place: Path = fault["loc"]
+    path = tuple(part for part in place if part not in _TAGS)
     kind, given, context = fault["type"], fault["input"], fault.get("ctx", {})
     where, key = written(path), path[-1] if path else ""
     if kind == "extra_forbidden":
-        return path, _unknown_key(path, model)
+        return path, _unknown_key(place, model)
     if kind == "missing":
         wanted = f": {_MISSING[str(key)]}" if key in _MISSING else ""
         return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
@@ -134,15 +149,20 @@ def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
     return path, f"{where}: {fault['msg']}"
 
 
-def _unknown_key(path: Path, model: type[Declaration]) -> str:
-    *parents, key = path
-    at = tuple(part for part in parents if isinstance(part, str))
-    known = _keys(_MODELS.get(at, model))
+def _unknown_key(place: Path, model: type[Declaration]) -> str:
+    """
+    Args:
+        place: with the tags of the steps around it, the innermost of which says whose key it is.
+    """
+    *around, key = place
+    parents = tuple(part for part in around if part not in _TAGS)
+    innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
+    known = _keys(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
     if key in LATER:
-        return f"{_prefix(tuple(parents))}unknown key {key!r}: this version does not know it yet"
+        return f"{_prefix(parents)}unknown key {key!r}: this version does not know it yet"
     near = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    return f"{_prefix(tuple(parents))}unknown key {key!r}; {hint}"
+    return f"{_prefix(parents)}unknown key {key!r}; {hint}"
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -33,7 +33,7 @@ Path = tuple[str | int, ...]
 MAX_BYTES: Final = 1_048_576
 MAX_NODES: Final = 50_000
 """Keys, items and values of a file, with every alias unfolded."""
-MAX_DEPTH: Final = 50
+MAX_DEPTH: Final = 100
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)

@@ -23,7 +23,7 @@ def compile_version(version: WorkflowVersion) -> WorkflowFlow:
         return load_python(version)
     workflow = load_workflow(version.source, file=version.file)
     workflow.compile(registry())
-    actions = {step.uses: find_action(step.uses) for step in workflow.steps}
+    actions = {name: find_action(name) for step in workflow.every_step() for name in step.actions}
     return make_flow(program_of_steps(version, workflow, actions))
 
 

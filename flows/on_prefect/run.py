@@ -83,7 +83,7 @@ async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: 
                 runtime, execution_id, program, flow_run_id=str(flow_run.id), invoke=PrefectInvoke()
             )
         except LimitReached as error:
-            await _put_back(flow_run, str(error))
+            await put_back(flow_run, str(error))
             raise
     while True:
         try:
@@ -92,7 +92,8 @@ async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: 
             await runtime.clock.sleep(ASK_AGAIN_SECONDS)
 
 
-async def _put_back(flow_run: FlowRun, reason: str) -> None:
+async def put_back(flow_run: FlowRun, reason: str) -> None:
+    """It waits in Prefect until admission wakes it."""
     at = datetime.now(UTC) + timedelta(seconds=FULL_SECONDS)
     later: State[Any] = Scheduled(name="AwaitingConcurrencySlot", message=reason, scheduled_time=at)
     async with get_client() as client:
@@ -107,13 +108,15 @@ async def execution_for(runtime: Runtime, program: Program, event: Any, flow_run
         return known
     if earlier and not await _asked_to_retry(flow_run, earlier):
         return earlier.id
+    # Two workers may meet it at the same time. "Retry" in the UI counts its runs on.
+    key = f"prefect:{run_id}:{flow_run.run_count if earlier else 0}" if flow_run else None
     if earlier:
         again = Event.model_validate(earlier.event)
         return await accept_event(
-            runtime, program, again, trigger=Trigger.REPLAY, flow_run_id=run_id, replay_of=earlier.id
+            runtime, program, again, trigger=Trigger.REPLAY, flow_run_id=run_id, replay_of=earlier.id, dedupe_key=key
         )
     trigger = Trigger.SCHEDULE if flow_run and flow_run.auto_scheduled else Trigger.MANUAL
-    return await accept_event(runtime, program, _as_event(event), trigger=trigger, flow_run_id=run_id)
+    return await accept_event(runtime, program, _as_event(event), trigger=trigger, flow_run_id=run_id, dedupe_key=key)
 
 
 async def _asked_to_retry(flow_run: FlowRun | None, earlier: Execution) -> bool:

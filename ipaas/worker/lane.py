@@ -14,6 +14,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.on_prefect.run import EXECUTION_LABEL, label
+
 
 @dataclass
 class Lane:
@@ -31,14 +33,22 @@ class Lane:
     has_more: bool = False
     has_rivals: bool = False
     """Other workers take from this deployment, too."""
+    admitted: set[UUID] = field(default_factory=set)
+    """Runs that Prefect made, whose executions are known to be admitted."""
+    counting: set[UUID] = field(default_factory=set)
+    """Runs that Prefect made, which are just being counted in the history."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.limit is not None and len(self.running) >= self.limit
 
     @property
     def can_start(self) -> bool:
-        return bool(self.waiting) and (self.limit is None or len(self.running) < self.limit)
+        return bool(self.waiting) and not self.is_full
 
     def add(self, run: FlowRun) -> None:
         """One that may start."""
-        if run.id not in self.running:
+        if run.id not in self.running and run.id not in self.counting:
             self.waiting[run.id] = run
 
     def start_next(self) -> FlowRun:
@@ -46,7 +56,25 @@ class Lane:
         oldest = min(self.limit or 1, len(self.waiting)) if self.has_rivals else 1
         chosen = next(islice(self.waiting, random.randrange(max(oldest, 1)), None))  # noqa: S311 - no secret
         self.running.add(chosen)
+        self.admitted.discard(chosen)
         return self.waiting.pop(chosen)
+
+    def uncounted(self) -> list[FlowRun]:
+        """Takes out what waits for a slot and does not count in the history yet, because Prefect made it."""
+        if not self.is_full:
+            return []
+        found = [
+            run for run in self.waiting.values() if run.id not in self.admitted and label(run, EXECUTION_LABEL) is None
+        ]
+        self.counting |= {run.id for run in found}
+        return [self.waiting.pop(run.id) for run in found]
+
+    def counted(self, run: FlowRun, *, admitted: bool) -> None:
+        """One that was taken out: it may run, or waits in Prefect for its turn."""
+        self.counting.discard(run.id)
+        if admitted:
+            self.admitted.add(run.id)
+            self.add(run)
 
     def begun_elsewhere(self, flow_run_id: UUID) -> None:
         self.has_rivals = True
@@ -96,6 +124,10 @@ class Lanes:
                 self._lanes.move_to_end(deployment_id)
                 return lane.start_next(), lane
         return None
+
+    def uncounted(self) -> list[tuple[FlowRun, Lane]]:
+        """See `Lane.uncounted`."""
+        return [(run, lane) for lane in self._lanes.values() for run in lane.uncounted()]
 
     def more_is_there(self) -> None:
         """Prefect did not show all."""

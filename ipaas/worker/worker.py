@@ -24,11 +24,10 @@ from prefect.exceptions import Abort
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.on_prefect.deployment import WORK_POOL_TYPE
-from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
 from flows.on_prefect.loader import FlowLoader
 from flows.on_prefect.process import open_runtime, use_runtime
-from flows.on_prefect.run import CANCELLED_IN_PREFECT, execution_for
+from flows.on_prefect.run import CANCELLED_IN_PREFECT, EXECUTION_LABEL, execution_for, label, put_back
 from foundation.background import Background
 from foundation.errors import IpaasError
 from foundation.settings import Settings
@@ -49,6 +48,8 @@ LOOKS_AT_NEIGHBOURS = 2
 """How often in between it is seen whether another worker of this machine has died: one short query."""
 DEPLOYMENTS_SECONDS = 5.0
 """How soon a limit that was edited in Prefect is in force."""
+DECIDED_SECONDS = 1.0
+"""How soon admission has decided on what is beyond a limit: whether it waits or is cancelled."""
 LOOKS_PER_UNQUEUED = 5
 """After how many looks at the deployments it is seen whether runs have lost their queue."""
 
@@ -168,6 +169,8 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             self._executing.add(task)
             task.add_done_callback(self._executing.discard)
             started.append(run)
+        for run, lane in self._lanes.uncounted():
+            self._start(self._count(run, lane))
         return started
 
     def _fetch_one(self, run: FlowRun) -> None:
@@ -274,8 +277,8 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 return
             if await take_flow_run(self.client, flow_run, owner=self.runtime.owner):
                 await run_flow(flow, flow_run)
-            else:
-                await self._wait_in_the_history(flow, flow_run)
+            elif label(flow_run, EXECUTION_LABEL) is None:
+                await self._count(flow_run, lane)  # Prefect has no slot for it
         except asyncio.CancelledError:
             if not self._draining:
                 raise
@@ -295,12 +298,26 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 lane.has_more = False
                 self._poke.set()
 
-    async def _wait_in_the_history(self, flow: WorkflowFlow, flow_run: FlowRun) -> None:
-        """Prefect has no slot for it now. A run that Prefect made gets its place among those who wait, or is cancelled
-        where the workflow says so; one that was admitted comes back in a moment."""
-        await execution_for(self.runtime, flow.program, flow_run.parameters.get("event"), flow_run)
-        self._dispatcher.poke()
-        await self._settle(str(flow_run.id))
+    async def _count(self, flow_run: FlowRun, lane: Lane) -> None:
+        """A run that Prefect made, beyond the limit: it gets its place among all that wait, or is cancelled there."""
+        admitted = False
+        try:
+            flow = await self._loader.load(self.client, flow_run)
+            event = flow_run.parameters.get("event")
+            execution_id = await execution_for(self.runtime, flow.program, event, flow_run)
+            execution = await self.runtime.store.execution(execution_id)
+            admitted = execution is not None and execution.admitted_at is not None and not execution.status.is_final
+            if not admitted:
+                await put_back(flow_run, "its workflow's limit is reached; it runs in its turn")
+                self._dispatcher.poke()
+                await asyncio.sleep(DECIDED_SECONDS)
+                await self._settle(str(flow_run.id))
+        except Exception as error:
+            logger.warning("flow run %s: %s", flow_run.id, error, exc_info=not isinstance(error, IpaasError))
+            await self._give_up(flow_run, error)
+        finally:
+            lane.counted(flow_run, admitted=admitted)
+            self._start_waiting()
 
     async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
         """A run that could not be run: failed when trying again can't help, else put right when Prefect answers."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from executing import bench, in_yaml
 
 from connectors.kit.registry import BUILT_IN, registry
 from connectors.webhooks import scheme_names
@@ -23,7 +25,10 @@ from flows.language.definition import (
     Schedule,
     Webhook,
 )
-from flows.language.uses import LATER_STEPS, Retry, Uses
+from flows.language.kinds import KINDS, LATER_KINDS
+from flows.language.repeat import Rounds
+from flows.language.step import Step
+from flows.language.uses import Retry
 from flows.language.workflow import Workflow
 from ipaas.publish import check
 
@@ -75,6 +80,23 @@ def test_a_workflow_of_the_documentation_checks(language: str, source: str, tmp_
     assert [str(fault) for fault in check([file])] == []
 
 
+EXAMPLE = re.compile(
+    r"^```yaml workflow\n(.*?)^```\n+```json event\n(.*?)^```\n+```json output\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+EXAMPLES = EXAMPLE.findall(page("how-to/loops-and-branches.md"))
+
+
+@pytest.mark.parametrize(("source", "event", "output"), EXAMPLES, ids=[each[0].split()[1] for each in EXAMPLES])
+async def test_an_example_gives_what_it_says(source: str, event: str, output: str) -> None:
+    async with bench() as on:
+        execution = await on.run(in_yaml(source), json.loads(event))
+    assert (execution.error, execution.output) == (None, json.loads(output))
+
+
+def test_every_workflow_about_loops_and_branches_is_such_an_example() -> None:
+    assert len(EXAMPLES) == len(FENCE.findall(page("how-to/loops-and-branches.md"))) > 4
+
+
 def test_the_readme_has_a_workflow_in_both_languages() -> None:
     assert {language for name, language, _ in snippets() if name.startswith("README.md")} == {"yaml", "python"}
 
@@ -123,7 +145,7 @@ KEYS = {
     "## The workflow": Workflow,
     "### `webhook`": Webhook,
     "### `schedule`": Schedule,
-    "## A step": Uses,
+    "## A step": Step,
     "### `retry`": Retry,
     "## `respond`": Respond,
 }
@@ -135,20 +157,20 @@ def test_the_reference_has_exactly_the_keys_of_a_workflow(heading: str, model: t
     assert sorted(set(told)) == sorted(field.alias or name for name, field in model.model_fields.items())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reference_has_exactly_the_keys_of_each_kind(kind: str) -> None:
+    told = re.findall(r"^\| `(\w+)` \|", section(page("reference/workflow-yaml.md"), f"### `{kind}`"), re.MULTILINE)
+    own = [field.alias or name for name, field in KINDS[kind].model_fields.items() if name not in Step.model_fields]
+    assert sorted(told) == sorted(own)
+
+
 def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
     text = page("reference/workflow-yaml.md")
-    assert missing_from(text, (*Concurrency.model_fields, *METHODS)) == []
+    assert missing_from(text, (*Concurrency.model_fields, *METHODS, *Rounds.model_fields)) == []
 
 
 def test_the_reference_names_what_this_version_does_not_know() -> None:
-    belong_together = {
-        "cases": "switch",
-        "default": "switch",
-        "catch": "try",
-        "steps": "for_each",
-        "concurrency": "for_each",
-    }
-    later = {belong_together.get(key, key) for key in (*LATER_STEPS, *LATER)}
+    later = {*LATER_KINDS, *LATER, "wait"}
     named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
     assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
 

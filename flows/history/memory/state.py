@@ -132,6 +132,7 @@ def kept_step(step: StepExecution, limits: Limits) -> StepExecution:
         finished_at=step.finished_at and step.finished_at.astimezone(UTC),
         output=from_document(limited_document(step.output, limits)),
         error=stored(step.error),
+        decision=from_document(limited_document(step.decision, limits, "decision")),
     )
 
 

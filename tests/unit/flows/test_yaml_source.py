@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,22 +114,20 @@ def test_an_unknown_key_like_no_other_is_told_what_there_is() -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["for_each: event.body", "switch: event.body", "try: []", "call: other"])
+@pytest.mark.parametrize("key", ["call: other", "approve: {message: x}", "signal: x", "wait: {signal: x}", "wait: 2h"])
 def test_steps_of_later_versions_are_named_as_such(key) -> None:
     ((line, message),) = faults(f"name: a\nsteps:\n  - id: x\n    {key}\n")
-    assert line == 3
-    assert "this version does not know it yet" in message
-
-
-def test_on_failure_comes_later() -> None:
-    ((line, message),) = faults(CONTRACT + "on_failure: []\n")
-    assert (line, message) == (30, "unknown key 'on_failure': this version does not know it yet")
+    assert line in (3, 4)
+    assert re.search("this version does not know (it|waits of more than 30s) yet", message)
 
 
 def test_a_missing_key_names_itself_and_its_place() -> None:
     assert faults("name: a\nsteps:\n  - uses: log.message\n  - id: b\n") == [
         (3, "steps[0]: missing key 'id'"),
-        (4, "steps[1]: missing key 'uses': the action it runs, like uses: http.request"),
+        (
+            4,
+            "steps[1]: what does it do? A step has one of uses, set, for_each, repeat, switch, try, wait, stop, fail",
+        ),
     ]
 
 
@@ -197,7 +197,7 @@ def test_alias_bombs_are_refused() -> None:
         ("a: .inf", 1, "no number in JSON"),
         ("a: 99999999999999999999999", 1, "more than 64 bits"),
         ('a: "\\ud800"', 1, "surrogate"),
-        ("a: " + "[" * 60, 1, "nested deeper than 50"),
+        ("a: " + "[" * 110, 1, "nested deeper than 100"),
     ],
 )
 def test_files_that_are_refused(text, line, message) -> None:

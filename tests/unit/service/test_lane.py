@@ -128,6 +128,30 @@ def test_a_lane_at_its_limit_lets_the_others_pass() -> None:
     assert [turn and turn[1] is lanes[B] for turn in started] == [True, None]
 
 
+def test_what_prefect_made_beyond_the_limit_is_taken_out_until_it_is_admitted() -> None:
+    lane = Lane(limit=0)
+    [ours, theirs] = [
+        FlowRun(id=uuid4(), flow_id=uuid4(), labels=labels) for labels in ({"ipaas.execution": "e-1"}, {})
+    ]
+    lane.add(ours)
+    lane.add(theirs)
+
+    taken_out = lane.uncounted()
+    lane.add(theirs)
+    while_it_is_counted = set(lane.waiting)
+    lane.counted(theirs, admitted=True)
+
+    assert (taken_out, while_it_is_counted, lane.uncounted()) == ([theirs], {ours.id}, [])
+    assert set(lane.waiting) == {ours.id, theirs.id}
+
+
+def test_what_can_start_is_not_taken_out() -> None:
+    lane = Lane(limit=1)
+    lane.add(runs(1)[0])
+
+    assert lane.uncounted() == []
+
+
 def test_a_worker_knows_what_it_has() -> None:
     lanes = lanes_with(a=1)
     [run] = lanes[A].waiting

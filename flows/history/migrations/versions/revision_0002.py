@@ -1,4 +1,4 @@
-"""Limits are counted here, runs are told apart, steps have paths, answers are kept."""
+"""Limits are counted here, runs are told apart, steps have paths and decisions, answers are kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("workflows", sa.Column("concurrency_limit", sa.Integer, nullable=False, server_default=sa.text("10")))
     op.add_column("workflows", sa.Column("overflow", sa.Text, nullable=False, server_default=sa.text("'wait'")))
     op.add_column("executions", sa.Column("answer", sa.Text))
+    op.add_column("step_executions", sa.Column("decision", sa.Text))
     for column in ("admitted_at", "begun_at", "seen_at"):
         op.add_column("executions", sa.Column(column, sa.DateTime(timezone=True)))
     op.add_column("executions", sa.Column("spent", sa.Float, nullable=False, server_default=sa.text("0")))

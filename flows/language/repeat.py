@@ -1,0 +1,76 @@
+"""`repeat`: a block, until a condition holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+
+from pydantic import AfterValidator, Field, PrivateAttr, StrictInt, field_validator
+
+from flows.expressions import Expression
+from flows.language.definition import Duration, Json, Model
+from flows.language.place import Place
+from flows.language.step import Doing, Inner, Step, seen_of
+from flows.language.wait import short
+from foundation.errors import IpaasError
+
+if TYPE_CHECKING:
+    from flows.language.kinds import Block
+
+_NAMES: Final = frozenset({"index"})
+
+
+class TooManyRounds(IpaasError):
+    """A `repeat` reached its limit, and its condition did not hold."""
+
+    code = "limit"
+
+
+class Rounds(Model):
+    """How often.
+
+    Attributes:
+        until: a bare expression, looked at after each round; it sees the round's steps.
+        every: seconds between a round's end and the next one's beginning.
+        limit: rounds.
+    """
+
+    until: str | bool
+    every: Annotated[Duration, AfterValidator(short)] = 0.0
+    limit: StrictInt = Field(default=100, ge=1, le=100_000)
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _text_or_truth(cls, value: Any) -> Any:
+        if not isinstance(value, (str, bool)):
+            raise ValueError(f"expected an expression, like steps.poll.output.body.done, got {value!r}")
+        return value
+
+
+class Repeat(Step):
+    kind: ClassVar[str] = "repeat"
+
+    repeat: Rounds
+    steps: Block = Field(min_length=1)
+
+    _until: Expression = PrivateAttr()
+
+    def inner(self) -> list[Inner]:
+        return [Inner(("steps",), self.steps, seen=False, names=_NAMES)]
+
+    def compile(self, place: Place) -> None:
+        super().compile(place)
+        until = place.at("repeat", "until", names=place.names | _NAMES).alone()
+        until = until.seeing((place.steps - {self.id}) | set(seen_of(self.steps)))
+        self._until = until.condition(self.repeat.until)
+        until.check_steps(until.references)
+        place.references.update(until.references & place.steps)
+
+    async def run(self, rendered: Any, doing: Doing) -> Json:
+        for number in range(self.repeat.limit):
+            if number and self.repeat.every and not doing.has_begun(self.steps, number):
+                await doing.sleep(self.repeat.every)
+            scope = {**doing.scope, "index": number, "steps": dict(doing.scope["steps"])}
+            output = await doing.block(self.steps, scope, number)
+            if self._until.render(scope):
+                return output
+        raise TooManyRounds(f"its until did not hold in {self.repeat.limit} rounds: {self.repeat.until}")
