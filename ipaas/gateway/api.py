@@ -100,6 +100,18 @@ def _in_utc(since: datetime) -> datetime:
         raise ValueError("no such time in UTC") from None
 
 
+class Wanted(BaseModel):
+    """Which executions a list is of. A filter that does not exist is refused, not left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workflow: str | None = None
+    status: Status | None = None
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    cursor: UUID | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+
+
 _PROBLEM = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
 
 
@@ -160,17 +172,14 @@ async def _set_active(request: Request, name: str, active: bool) -> Response:
 
 
 @router.get("/executions", response_model=ExecutionList)
-async def list_executions(
-    request: Request,
-    workflow: str | None = None,
-    status: Status | None = None,
-    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None,
-    cursor: UUID | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> Response:
+async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) -> Response:
     """Newest first. `since` is by the time of acceptance; `cursor` is the `next_cursor` of the page before."""
     page = await _store(request).executions(
-        workflow=workflow, status=status, since=since, cursor=str(cursor) if cursor else None, limit=limit
+        workflow=wanted.workflow,
+        status=wanted.status,
+        since=wanted.since,
+        cursor=str(wanted.cursor) if wanted.cursor else None,
+        limit=wanted.limit,
     )
     items = [ExecutionSummary(**summary(execution, _ui(request))) for execution in page.items]
     return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))

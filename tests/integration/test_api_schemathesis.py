@@ -22,7 +22,7 @@ from prefect_client import prefect_client
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.checks import unsupported_method
-from store_suite import DAY, a_step, a_version, accepted, ended, running
+from store_suite import a_step, a_version, accepted, ended, finish, running, save
 
 from blocks.source import MemoryCredentials
 from flows.history import HistoryStore, Status, migrations, open_store
@@ -61,14 +61,14 @@ async def seed(store: HistoryStore) -> list[str]:
     now = SystemClock().now()
     await store.publish(a_version(declaration={"name": "orders", "triggers": []}))
     odd = {"body": {"text": "\ud800 \x00 💥", "number": float("inf")}}
-    failed = await running(store, event=odd, accepted_at=now, lease_until=now + DAY)
-    await store.save_step(failed, a_step("one", output=odd, started_at=now))
-    await store.save_step(failed, a_step("two", Status.FAILED, error={"code": "remote", "message": "no"}))
-    await store.finish(failed, Status.FAILED, now=now, error={"code": "remote", "message": "no", "step": "two"})
+    failed = await running(store, event=odd, accepted_at=now, lease=86_400)
+    await save(store, failed, a_step("one", output=odd, started_at=now))
+    await save(store, failed, a_step("two", Status.FAILED, error={"code": "remote", "message": "no"}))
+    await finish(store, failed, Status.FAILED, error={"code": "remote", "message": "no", "step": "two"})
     return [
         failed,
-        await ended(store, at=now),
-        await running(store, accepted_at=now, lease_until=now + DAY),
+        await ended(store, accepted_at=now),
+        await running(store, accepted_at=now, lease=86_400),
         await accepted(store, accepted_at=now),
     ]
 

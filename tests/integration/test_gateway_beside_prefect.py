@@ -11,7 +11,7 @@ from gateway_under_test import Gateway, gateway
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Running, StateType
 from prefect_records import a_deployment, a_flow_run
-from store_suite import running
+from store_suite import hold_of, running
 
 from foundation.errors import StorageUnavailable
 
@@ -62,7 +62,8 @@ async def test_a_running_execution_is_told_to_end(under_test: Gateway, prefect: 
     response = await under_test.http.post(f"/api/executions/{execution_id}/cancel", headers=OPERATOR)
 
     assert (response.status_code, response.json()["status"]) == (202, "running")
-    assert await under_test.store.cancel_requests([execution_id])
+    requested = await under_test.store.renew([await hold_of(under_test.store, execution_id)], lease=30)
+    assert requested[execution_id] == {"by": "the API", "reason": ""}
     state = (await prefect.read_flow_run(UUID(run))).state
     assert state is not None
     assert state.type is StateType.CANCELLING

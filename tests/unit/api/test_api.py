@@ -107,6 +107,10 @@ async def test_executions_are_filtered(client: httpx.AsyncClient, store: MemoryS
     assert response.json()["next_cursor"] is None
 
 
+async def test_a_filter_that_does_not_exist_is_refused(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.get("/executions", params={"stauts": "failed"}), 422, "query.stauts: ")
+
+
 async def test_pages_follow_each_other(client: httpx.AsyncClient, store: MemoryStore) -> None:
     all_ids = [await accepted(store) for _ in range(5)]
     cursor, seen = None, []
