@@ -19,6 +19,7 @@ from foundation.settings import Settings
 logger = logging.getLogger("ipaas.connection")
 
 SAY_AGAIN_SECONDS = 30.0
+START_SECONDS = 20.0
 
 
 @asynccontextmanager
@@ -68,7 +69,7 @@ async def prefect() -> AsyncIterator[PrefectClient]:
 
 async def prefect_answers() -> None:
     """Returns once Prefect's API answers, however long that takes; says now and then that it does not."""
-    said = time.monotonic() - SAY_AGAIN_SECONDS + 5  # its server may be starting, too
+    said = time.monotonic() - SAY_AGAIN_SECONDS + START_SECONDS  # its server may be starting, too
     async with get_client() as client:
         while error := await _healthcheck(client):
             if time.monotonic() - said > SAY_AGAIN_SECONDS:
