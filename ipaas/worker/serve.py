@@ -14,7 +14,8 @@ from foundation.settings import Settings
 from ipaas.connection import prefect_answers
 from ipaas.logs import set_up_logging
 from ipaas.platform.stopping import StopSignals, end_within
-from ipaas.worker.worker import DRAIN_SECONDS, IpaasWorker
+from ipaas.worker.running import DRAIN_SECONDS
+from ipaas.worker.worker import IpaasWorker
 
 GOODBYE_SECONDS = 5.0
 """For telling Prefect that this worker is gone, once nothing runs any more; it may not answer."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,14 +20,12 @@ import anyio.abc
 import httpx
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
-from prefect.exceptions import Abort
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.on_prefect.deployment import WORK_POOL_TYPE
-from flows.on_prefect.internals import LEASE_SECONDS, run_flow, take_flow_run, warm_engine
-from flows.on_prefect.loader import FlowLoader
+from flows.on_prefect.internals import LEASE_SECONDS, warm_engine
 from flows.on_prefect.process import open_runtime, use_runtime
-from flows.on_prefect.run import CANCELLED_IN_PREFECT, EXECUTION_LABEL, execution_for, label, put_back
+from flows.on_prefect.run import CANCELLED_IN_PREFECT
 from foundation.background import Background
 from foundation.errors import IpaasError
 from foundation.settings import Settings
@@ -39,17 +37,15 @@ from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.missed import MissedTimes
 from ipaas.worker.reconcile import Reconciler
+from ipaas.worker.running import Runner
 
 logger = logging.getLogger("ipaas.worker")
 
-DRAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
 LOOKS_AT_NEIGHBOURS = 2
 """How often in between it is seen whether another worker of this machine has died: one short query."""
 DEPLOYMENTS_SECONDS = 5.0
 """How soon a limit that was edited in Prefect is in force, and runs of a new schedule are known."""
-DECIDED_SECONDS = 1.0
-"""How soon admission has decided on what is beyond a limit: whether it waits or is cancelled."""
 LOOKS_PER_UNQUEUED = 5
 """After how many looks at the deployments it is seen whether runs have lost their queue."""
 
@@ -82,9 +78,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._lanes = Lanes(self._limit)
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._draining = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._executing: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         settings, metrics = Settings(), WorkerMetrics()
         self._stack.enter_context(serving_metrics(metrics, settings))
@@ -92,7 +85,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self.runtime.meter = metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())
-        self._loader = FlowLoader(self.runtime.store)
         await super().setup()
         self._make_parts()
         self._background = Background(self.runtime.clock)
@@ -118,6 +110,14 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._reconciler = Reconciler(
             self.client, self.runtime, fetch=self._fetch_one, on_changed=self._dispatcher.poke
         )
+        self._runner = Runner(
+            self.client,
+            self.runtime,
+            self._lanes,
+            self._reconciler,
+            admit_more=self._dispatcher.poke,
+            fetch_more=self._poke.set,
+        )
         self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
 
     def _pool_id(self) -> UUID | None:
@@ -129,9 +129,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self.drain()
             await self._background.stop()
             await self._missed.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._runner.close()
         try:
             await super().teardown(*exc_info)
         finally:
@@ -140,50 +138,30 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
 
     async def drain(self) -> None:
         """Takes no more runs; returns when those in flight have ended, in Prefect too, or were handed back."""
-        self._draining = True
-        if self._executing:
-            await asyncio.wait(self._executing, timeout=DRAIN_SECONDS)
-        await self.runtime.drain(0)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        if self.is_setup:  # it may be told to stop before it has started
+            await self._runner.drain()
 
     # Fetching
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Fetches the runs that are due and starts those that have room; what waits is started when room comes."""
         self._last_polled_time = datetime.now(UTC)
-        if self._draining or self._work_pool is None:
+        if self._runner.draining or self._work_pool is None:
             return []
         await self._fetcher.fetch(list(self._work_queues))
-        return self._start_waiting()
-
-    def _start_waiting(self) -> list[FlowRun]:
-        started = []
-        while not self._draining and (turn := self._lanes.start_next()):
-            run, lane = turn
-            task = self._start(self._execute(run, lane))
-            self._executing.add(task)
-            task.add_done_callback(self._executing.discard)
-            started.append(run)
-        for run, lane in self._lanes.uncounted():
-            self._start(self._count(run, lane))
-        return started
+        return self._runner.start_waiting()
 
     def _fetch_one(self, run: FlowRun) -> None:
         async def add() -> None:
             await self._fetcher.add(run)
-            self._start_waiting()
+            self._runner.start_waiting()
 
-        self._start(self._in_turn(add))
+        self._runner.start(self._in_turn(add))
 
     def _on_connected(self) -> None:
         """What was scheduled, or ended, while nobody listened."""
         self._poke.set()
-        self._start(self._in_turn(self._reconciler.run_once))
+        self._runner.start(self._in_turn(self._reconciler.run_once))
 
     def _on_event(self, event: Event) -> None:
         state = event.event.removeprefix("prefect.flow-run.")
@@ -199,9 +177,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 lane.begun_elsewhere(UUID(flow_run_id))
         elif state == "Cancelling":
             if not self.runtime.cancel(flow_run_id=flow_run_id, **CANCELLED_IN_PREFECT):
-                self._start(self._settle(flow_run_id))
+                self._runner.start(self._runner.settle(flow_run_id))
         elif state == "Cancelled":
-            self._start(self._settle(flow_run_id))
+            self._runner.start(self._runner.settle(flow_run_id))
 
     def _lane_of(self, event: Event) -> Lane | None:
         prefix = "prefect.deployment."
@@ -241,7 +219,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self._fetcher.fetch_unqueued()
             self._poke.set()
 
-        self._start(self._in_turn(look))
+        self._runner.start(self._in_turn(look))
 
     async def _renew_leases(self) -> None:
         while True:
@@ -268,77 +246,6 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         except Exception:
             logger.exception("could not look after Prefect")
 
-    # Running
-
-    async def _execute(self, flow_run: FlowRun, lane: Lane) -> None:
-        try:
-            flow = await self._loader.load(self.client, flow_run)
-            if self._draining:
-                return
-            if await take_flow_run(self.client, flow_run, owner=self.runtime.owner):
-                await run_flow(flow, flow_run)
-            elif label(flow_run, EXECUTION_LABEL) is None:
-                await self._count(flow_run, lane)  # Prefect has no slot for it
-        except asyncio.CancelledError:
-            if not self._draining:
-                raise
-            with anyio.CancelScope(shield=True):
-                await self._settle(str(flow_run.id))
-        except Abort as error:
-            logger.info("flow run %s does not run here: %s", flow_run.id, error)
-            await self._settle(str(flow_run.id))
-        except Exception as error:
-            level = logging.WARNING if isinstance(error, IpaasError) else logging.ERROR
-            logger.log(level, "flow run %s: %s", flow_run.id, error, exc_info=level == logging.ERROR)
-            await self._give_up(flow_run, error)
-        finally:
-            lane.running.discard(flow_run.id)
-            self._start_waiting()
-            if lane.has_more and not lane.waiting:
-                lane.has_more = False
-                self._poke.set()
-
-    async def _count(self, flow_run: FlowRun, lane: Lane) -> None:
-        """A run that Prefect made, beyond the limit: it gets its place among all that wait, or is cancelled there."""
-        admitted = False
-        try:
-            flow = await self._loader.load(self.client, flow_run)
-            event = flow_run.parameters.get("event")
-            execution_id = await execution_for(self.runtime, flow.program, event, flow_run)
-            execution = await self.runtime.store.execution(execution_id)
-            admitted = execution is not None and execution.admitted_at is not None and not execution.status.is_final
-            if not admitted:
-                await put_back(flow_run, "its workflow's limit is reached; it runs in its turn")
-                self._dispatcher.poke()
-                await asyncio.sleep(DECIDED_SECONDS)
-                await self._settle(str(flow_run.id))
-        except Exception as error:
-            logger.warning("flow run %s: %s", flow_run.id, error, exc_info=not isinstance(error, IpaasError))
-            await self._give_up(flow_run, error)
-        finally:
-            lane.counted(flow_run, admitted=admitted)
-            self._start_waiting()
-
-    async def _give_up(self, flow_run: FlowRun, error: Exception) -> None:
-        """A run that could not be run: failed when trying again can't help, else put right when Prefect answers."""
-        retriable = (
-            error.retriable if isinstance(error, IpaasError) else not isinstance(error, (SyntaxError, ImportError))
-        )
-        if retriable:
-            await asyncio.sleep(1)
-            await self._settle(str(flow_run.id))
-            return
-        try:
-            await self._reconciler.fail(flow_run, error)
-        except Exception as away:  # noqa: BLE001 - it is fetched again, and fails again
-            logger.warning("could not end flow run %s: %s", flow_run.id, away)
-
-    async def _settle(self, flow_run_id: str) -> None:
-        try:
-            await self._reconciler.settle(flow_run_id)
-        except Exception as error:  # noqa: BLE001 - the periodic reconciliation tries again
-            logger.warning("could not settle flow run %s: %s", flow_run_id, error)
-
     async def run(
         self,
         flow_run: FlowRun,
@@ -348,6 +255,5 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         """Runs one pending flow run in this process (Prefect's `submit` comes this way)."""
         if task_status:
             task_status.started(0)
-        flow = await self._loader.load(self.client, flow_run)
-        await run_flow(flow, flow_run)
+        await self._runner.run(flow_run)
         return IpaasWorkerResult(status_code=0, identifier=str(flow_run.id))
