@@ -106,19 +106,20 @@ async def _deploy(
         "enforce_parameter_schema": True,
         "paused": not active,
     }
+    schedules = declared_schedules(declaration)
     present = await _read(client, declaration.name)
     if present is None:
         flow_id = await client.create_flow_from_name(declaration.name)
-        schedules = declared_schedules(declaration)
-        return str(
-            await client.create_deployment(flow_id=flow_id, name=declaration.name, schedules=schedules, **wanted)
-        )
+        made = await client.create_deployment(flow_id=flow_id, name=declaration.name, schedules=schedules, **wanted)
+        if schedules and active:
+            await plan_runs(client, made)
+        return str(made)
     # Not created again: that would delete its schedules, with whatever was changed in the UI, and make new ones.
     changes = {key: value for key, value in wanted.items() if value != _in_force(present, key)}
     if changes:
         await client.update_deployment(present.id, DeploymentUpdate(**changes))
     changed = await set_schedules(client, present.id, declaration, present.schedules)
-    if (changes or changed) and active and declared_schedules(declaration):
+    if (changes or changed) and schedules and active:
         await plan_runs(client, present.id)
     return str(present.id)
 

@@ -20,8 +20,9 @@ from flows.language.definition import Declaration, Schedule
 
 ANCHOR: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """What `every` counts from: a Monday's midnight, the same at every deploy. Prefect's own default is the deploy."""
-LATE_SECONDS: Final = 5.0
-"""A run that is fetched this long after its time was missed: whoever should have run it was not there."""
+LATE_SECONDS: Final = 8.0
+"""A run that is fetched this long after its time was missed: whoever should have run it was not there. Workers look for
+runs of schedules, which Prefect does not announce, every few seconds."""
 SKIPPED_AFTER_SECONDS: Final = 60.0
 """With `missed: skip`, how late a run may still start."""
 _SLUG: Final = "schedule-"

@@ -47,7 +47,7 @@ RECONCILE_SECONDS = 5.0
 LOOKS_AT_NEIGHBOURS = 2
 """How often in between it is seen whether another worker of this machine has died: one short query."""
 DEPLOYMENTS_SECONDS = 5.0
-"""How soon a limit that was edited in Prefect is in force."""
+"""How soon a limit that was edited in Prefect is in force, and runs of a new schedule are known."""
 DECIDED_SECONDS = 1.0
 """How soon admission has decided on what is beyond a limit: whether it waits or is cancelled."""
 LOOKS_PER_UNQUEUED = 5
@@ -229,7 +229,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
                 self._lanes[deployment_id].limit = limit
             if looks % LOOKS_PER_UNQUEUED == 0:
                 await self._in_turn(self._fetcher.fetch_unqueued)
-            self._start_waiting()  # a limit may be higher now
+            self._poke.set()  # a limit may be higher now, and Prefect does not announce what its schedules make
             looks += 1
             await asyncio.sleep(DEPLOYMENTS_SECONDS)
 
