@@ -19,6 +19,11 @@ from flows.history.rows import Row
 _REFERENCE = "sha256:"
 
 
+def is_reference(text: str | None) -> bool:
+    """Whether it stands for a document that is kept aside."""
+    return text is not None and text.startswith(_REFERENCE)
+
+
 class Placed:
     """The large documents of one execution's write."""
 
