@@ -24,7 +24,7 @@ def is_reference(text: str | None) -> bool:
     return text is not None and text.startswith(_REFERENCE)
 
 
-class Placed:
+class LargeDocuments:
     """The large documents of one execution's write."""
 
     def __init__(self, execution_id: str, inline_bytes: int) -> None:
@@ -40,7 +40,7 @@ class Placed:
         return _REFERENCE + digest
 
 
-def keep(connection: Connection, writes: Iterable[Placed]) -> None:
+def keep(connection: Connection, writes: Iterable[LargeDocuments]) -> None:
     """Stores the large documents of these writes, whose executions are stored already."""
     writes = [write for write in writes if write.documents]
     if not writes:
