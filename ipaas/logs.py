@@ -77,7 +77,7 @@ class OneLineFailures(logging.Filter):
         return True
 
 
-class Seldom:
+class SparseLog:
     """Warnings that a sender can cause at will: at most one a second is written, with how many were left out."""
 
     def __init__(self, logger: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:

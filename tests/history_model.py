@@ -29,6 +29,7 @@ from flows.history import (
     Trigger,
     WorkflowVersion,
 )
+from flows.history.documents import from_document
 from foundation.ids import new_id
 
 R = TypeVar("R")
@@ -200,7 +201,7 @@ class HistoryMachine(RuleBasedStateMachine):
             assert taken[workflow] >= min(len(queue), others - 1), "one of each, then a second of each"
         for execution in admitted:
             one = model.executions[execution.id]
-            assert execution.event["number"] >= 1
+            assert from_document(execution.event)["number"] >= 1
             one.is_admitted, one.is_claimed = True, one.flow_run is None and claim == LONG
 
     @precondition(lambda self: self.model.executions)

@@ -25,6 +25,7 @@ from store_builders import (
 )
 
 from flows.history import HistoryStore, Refusal, Status, StepExecution
+from flows.history.documents import from_document
 from foundation.clock import ManualClock
 
 
@@ -187,7 +188,7 @@ class AdmissionSuite:
         await finish(store, first, Status.SUCCEEDED)
         (execution,) = await store.admit(limit=10, claim=30)
 
-        assert (execution.id, execution.flow_run_id, execution.event["id"]) == (made, "run-1", "event-1")
+        assert (execution.id, execution.flow_run_id, from_document(execution.event)["id"]) == (made, "run-1", "event-1")
         clock.move(hours=1)
         assert await admitted(store) == []
 

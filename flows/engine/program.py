@@ -18,7 +18,7 @@ from flows.language.code import hosts_in_code
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.outcomes import StepFailed, Stopped, as_seen
-from flows.language.workflow import Answer, Workflow, compile_answer
+from flows.language.workflow import CompiledResponse, Workflow, compile_answer
 from foundation.errors import IpaasError
 
 logger = logging.getLogger("ipaas.engine")
@@ -62,7 +62,7 @@ class Program:
     body: Body
     actions: Mapping[str, EngineAction]
     vars: Expression | None = None
-    answer: Answer | None = None
+    answer: CompiledResponse | None = None
     on_failure: OnFailure = _nothing
 
 
@@ -102,5 +102,5 @@ def program_of_function(
     return Program(version, declaration, body, {}, answer=_answer(declaration))
 
 
-def _answer(declaration: Declaration) -> Answer | None:
+def _answer(declaration: Declaration) -> CompiledResponse | None:
     return compile_answer(declaration.respond) if declaration.respond.when == "finished" else None

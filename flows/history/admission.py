@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, fun
 
 from flows.history import payloads
 from flows.history.database_time import DatabaseTime
-from flows.history.documents import from_document, to_document
+from flows.history.documents import HANDED_OVER_CHARACTERS, handed_over, to_document
 from flows.history.ends import end
 from flows.history.models import HAS_SLOT, IS_TO_DISPATCH, IS_WAITING, events, executions, workflows
 from flows.history.records import Execution, Status
@@ -126,10 +126,10 @@ def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until:
         )
     )
     rows = {row["id"]: row for row in connection.execute(statement.returning(executions)).mappings()}
-    query = select(events.c.id, events.c.document).where(events.c.id.in_([row["event_id"] for row in rows.values()]))
-    found = payloads.whole(connection, connection.execute(query).mappings(), "document")
-    documents = {event["id"]: event["document"] for event in found}
-    return [execution_of(rows[id_], event=from_document(documents[rows[id_]["event_id"]])) for id_ in ids]
+    small = case((func.length(events.c.document) <= HANDED_OVER_CHARACTERS, events.c.document))
+    query = select(events.c.id, small).where(events.c.id.in_([row["event_id"] for row in rows.values()]))
+    texts = {event_id: None if payloads.is_reference(text) else text for event_id, text in connection.execute(query)}
+    return [execution_of(rows[id_], event=handed_over(texts[rows[id_]["event_id"]])) for id_ in ids]
 
 
 def dispatched(connection: Connection, flow_runs: Mapping[str, str], time: DatabaseTime) -> None:

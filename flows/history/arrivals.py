@@ -15,7 +15,7 @@ from flows.history import known_deliveries, payloads
 from flows.history.database import upsert
 from flows.history.documents import to_document
 from flows.history.models import events, executions, step_executions
-from flows.history.payloads import Placed
+from flows.history.payloads import LargeDocuments
 from flows.history.records import Accepted, Limits, NewExecution, Status
 from flows.history.rows import Row, step_row
 
@@ -29,12 +29,12 @@ class Arrival:
     steps: Sequence[Row]
     deliveries: Sequence[Row]
     """One for each dedupe key."""
-    placed: Placed
+    large: LargeDocuments
 
     @classmethod
     def of(cls, new: NewExecution, limits: Limits) -> Arrival:
-        placed = Placed(new.id, limits.inline_bytes)
-        event = {"id": str(uuid7()), "document": placed.place(to_document(new.event))}
+        large = LargeDocuments(new.id, limits.inline_bytes)
+        event = {"id": str(uuid7()), "document": large.place(to_document(new.event))}
         execution = {
             "id": new.id,
             "workflow": new.workflow,
@@ -52,8 +52,8 @@ class Arrival:
         }
         keys = dict.fromkeys(_digest(key) for key in new.dedupe_keys)
         known_by = [{"key": key, "execution_id": new.id, "expires_at": new.dedupe_until} for key in keys]
-        steps = [step_row(new.id, step, limits, placed.place) for step in new.steps]
-        return cls(execution, event, steps, known_by, placed)
+        steps = [step_row(new.id, step, limits, large.place) for step in new.steps]
+        return cls(execution, event, steps, known_by, large)
 
     @property
     def id(self) -> str:
@@ -99,7 +99,7 @@ def _insert(connection: Connection, arrivals: Sequence[Arrival]) -> set[str]:
     steps = [step for event_id in by_event if event_id in stored for step in by_event[event_id].steps]
     if steps:
         connection.execute(insert(step_executions), steps)
-    payloads.keep(connection, [by_event[event_id].placed for event_id in by_event if event_id in stored])
+    payloads.keep(connection, [by_event[event_id].large for event_id in by_event if event_id in stored])
     return {by_event[event_id].id for event_id in stored}
 
 

@@ -14,6 +14,15 @@ class Document(str):
     __slots__ = ()
 
 
+HANDED_OVER_CHARACTERS = 64 * 1024
+"""Of a larger event admission is given nothing: what it hands over is bounded, however many there are."""
+
+
+def handed_over(text: str | None) -> Document | None:
+    """An event as admission is given it: its text, which nobody has to parse in a transaction."""
+    return Document(text) if text is not None and len(text) <= HANDED_OVER_CHARACTERS else None
+
+
 def to_document(value: Json) -> str:
     """JSON text of `value`, all ASCII. Raises TypeError or ValueError for what JSON has no word for."""
     return value if isinstance(value, Document) else json.dumps(value, separators=(",", ":"))

@@ -91,9 +91,10 @@ class Admission(Protocol):
         starves another.
         A workflow that was never published has the default limit.
 
-        Returned, with events, without steps, are those admitted now, and those admitted before that have no flow run
-        and whose claim is over (whoever claimed them died). One that Prefect made has a flow run already, which only
-        needs to be woken; it is returned once.
+        Returned, without steps, are those admitted now, and those admitted before that have no flow run and whose claim
+        is over (whoever claimed them died). One that Prefect made has a flow run already, which only needs to be woken;
+        it is returned once. Their events are text (`Document`), and None where they are large: what a call reads is
+        bounded, and nobody parses in a transaction.
 
         Where the workflow's overflow is `cancel`, what waits beyond the limit ends as cancelled.
 

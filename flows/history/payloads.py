@@ -19,7 +19,12 @@ from flows.history.rows import Row
 _REFERENCE = "sha256:"
 
 
-class Placed:
+def is_reference(text: str | None) -> bool:
+    """Whether it stands for a document that is kept aside."""
+    return text is not None and text.startswith(_REFERENCE)
+
+
+class LargeDocuments:
     """The large documents of one execution's write."""
 
     def __init__(self, execution_id: str, inline_bytes: int) -> None:
@@ -35,7 +40,7 @@ class Placed:
         return _REFERENCE + digest
 
 
-def keep(connection: Connection, writes: Iterable[Placed]) -> None:
+def keep(connection: Connection, writes: Iterable[LargeDocuments]) -> None:
     """Stores the large documents of these writes, whose executions are stored already."""
     writes = [write for write in writes if write.documents]
     if not writes:

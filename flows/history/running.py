@@ -19,7 +19,7 @@ from flows.history.database_time import DatabaseTime
 from flows.history.documents import from_document
 from flows.history.ends import NOBODYS, UNFINISHED, end_open_steps
 from flows.history.models import PlainText, executions, step_executions
-from flows.history.payloads import Placed
+from flows.history.payloads import LargeDocuments
 from flows.history.records import Execution, Hold, Json, Refusal, Status
 from flows.history.rows import Row
 
@@ -81,7 +81,7 @@ class Save:
 
     hold: Hold
     step: Row
-    placed: Placed
+    large: LargeDocuments
 
 
 def save_steps(connection: Connection, saves: Sequence[Save]) -> list[bool]:
@@ -95,7 +95,7 @@ def save_steps(connection: Connection, saves: Sequence[Save]) -> list[bool]:
             index_elements=["execution_id", "path"], set_={name: statement.excluded[name] for name in changed}
         )
         connection.execute(statement, [save.step for save in valid])
-        payloads.keep(connection, [save.placed for save in valid])
+        payloads.keep(connection, [save.large for save in valid])
     return [save.hold in held for save in saves]
 
 
@@ -108,14 +108,14 @@ def _still_held(connection: Connection, holds: set[Hold]) -> set[Hold]:
     return holds & {Hold(*row) for row in rows}
 
 
-def finish(connection: Connection, hold: Hold, end: Row, placed: Placed, time: DatabaseTime) -> bool:
+def finish(connection: Connection, hold: Hold, end: Row, large: LargeDocuments, time: DatabaseTime) -> bool:
     """`end` has the status, the output, the error and the answer."""
     statement = update(executions).where(_is_held(hold), _table.status.in_(UNFINISHED))
     statement = statement.values(end | NOBODYS | {"finished_at": time.in_statement(connection)})
     finished_at = connection.execute(statement.returning(_table.finished_at)).scalar()
     if finished_at is None:
         return False
-    payloads.keep(connection, [placed])
+    payloads.keep(connection, [large])
     end_open_steps(connection, [hold.execution_id], Status(end["status"]), finished_at)
     return True
 

@@ -16,7 +16,7 @@ from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
-from flows.history.payloads import Placed
+from flows.history.payloads import LargeDocuments
 from flows.history.records import (
     Accepted,
     Execution,
@@ -158,22 +158,22 @@ class SqlStore:
         )
 
     async def save_step(self, hold: Hold, step: StepExecution) -> bool:
-        placed = Placed(hold.execution_id, self._limits.inline_bytes)
-        row = step_row(hold.execution_id, step, self._limits, placed.place)
-        return await self._group.submit(running.save_steps, running.Save(hold, row, placed))
+        large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
+        row = step_row(hold.execution_id, step, self._limits, large.place)
+        return await self._group.submit(running.save_steps, running.Save(hold, row, large))
 
     async def finish(
         self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
     ) -> bool:
         require_end(status)
-        placed = Placed(hold.execution_id, self._limits.inline_bytes)
+        large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
         end = {
             "status": status.value,
-            "output": placed.place(limited_document(output, self._limits)),
+            "output": large.place(limited_document(output, self._limits)),
             "error": document_or_none(error),
-            "answer": placed.place(limited_document(answer, self._limits, "answer")),
+            "answer": large.place(limited_document(answer, self._limits, "answer")),
         }
-        return await self._write(partial(running.finish, hold=hold, end=end, placed=placed, time=self._time))
+        return await self._write(partial(running.finish, hold=hold, end=end, large=large, time=self._time))
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))

@@ -83,7 +83,7 @@ class Workflow(Declaration):
 
 
 @dataclass(frozen=True)
-class Answer:
+class CompiledResponse:
     """A declaration's `respond`, each part rendering within `ANSWER_NAMES`."""
 
     status: Expression
@@ -103,13 +103,15 @@ def _value(place: Place, value: Json) -> Expression:
     return expression
 
 
-def compile_answer(respond: Respond) -> Answer:
+def compile_answer(respond: Respond) -> CompiledResponse:
     """Compiles what the sender gets.
 
     Raises:
         ExpressionError: it is faulty; check first.
     """
-    return Answer(*(compile_value(part, ANSWER_NAMES) for part in (respond.status, respond.body, respond.headers)))
+    return CompiledResponse(
+        *(compile_value(part, ANSWER_NAMES) for part in (respond.status, respond.body, respond.headers))
+    )
 
 
 def compile_dedupe(webhook: Webhook) -> Expression | None:

@@ -20,7 +20,7 @@ from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
 from foundation.errors import DefinitionError
 
 Function = Callable[[Event], Awaitable[Any]]
-Trigger = Mapping[str, Any]
+TriggerSpec = Mapping[str, Any]
 """A trigger as YAML writes it; checked when the workflow is made of it, so that its errors name the file."""
 
 _loading: ContextVar[tuple[str, str, str] | None] = ContextVar("_loading", default=None)
@@ -33,7 +33,7 @@ def webhook(
     path: str | None = None,
     methods: Sequence[str] = ("POST",),
     dedupe: str | None = None,
-) -> Trigger:
+) -> TriggerSpec:
     """A webhook trigger, as in YAML.
 
     Args:
@@ -51,7 +51,7 @@ def schedule(
     timezone: str | None = None,
     every: str | float | None = None,
     missed: str | None = None,
-) -> Trigger:
+) -> TriggerSpec:
     """A schedule trigger: a cron line with its time zone, or `every` duration (`10m`, or seconds).
 
     Of times that passed while nothing could start, `missed` runs the newest (`once`), none (`skip`) or `all`.
@@ -62,7 +62,7 @@ def schedule(
 
 def workflow(
     *,
-    triggers: Sequence[Trigger] = (),
+    triggers: Sequence[TriggerSpec] = (),
     name: str | None = None,
     tags: Sequence[str] = (),
     concurrency: int | Mapping[str, Any] = 10,

@@ -13,7 +13,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -27,7 +26,7 @@ from flows.on_prefect.deployment import deploy_again, find_deployment
 from flows.on_prefect.flow_runs import read_flow_runs
 from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
 from foundation.errors import IpaasError, StorageUnavailable
-from ipaas.admission.shown import flow_run, hidden_event, show
+from ipaas.admission.shown import flow_run, hidden_event, shown_event
 
 logger = logging.getLogger("ipaas.dispatcher")
 
@@ -36,8 +35,6 @@ CLAIM_SECONDS = 30.0
 TICK_SECONDS = 1.0
 """How often it looks for what another process accepted or ended (the command line, another gateway or worker)."""
 MAX_BACKOFF_SECONDS = 5.0
-BATCH_BYTES = 8 * 1024 * 1024
-"""How many bytes of events one batch should have: a process that reads many large ones at once does nothing else."""
 WAKE_TRIES = 10
 """How many ticks a run that is about to be put back is waited for; Prefect itself schedules it a little later."""
 
@@ -68,8 +65,6 @@ class Dispatcher:
         self._poke = asyncio.Event()
         self._deployments: dict[str, str] = {}
         self._asleep: list[_Asleep] = []
-        self._batch = BULK_LIMIT
-        self._bytes = 0
 
     def poke(self) -> None:
         """Something was accepted, or has ended."""
@@ -109,12 +104,10 @@ class Dispatcher:
         Raises:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
-        self._bytes = 0
-        admitted = await self._store.admit(limit=self._batch, claim=CLAIM_SECONDS)
+        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS)
         self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
         await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
         await self._wake()
-        self._batch = _next_batch(len(admitted), self._bytes)
         return len(admitted)
 
     async def _hand_over(self, executions: Sequence[Execution]) -> None:
@@ -156,7 +149,8 @@ class Dispatcher:
 
     async def _create(self, deployment_id: str, executions: Sequence[Execution]) -> Sequence[str | Exception]:
         """Creates their runs; what Prefect does not take with their events is tried without showing them."""
-        runs = await asyncio.to_thread(self._shown, deployment_id, executions)
+        # In a thread: to look through many events takes a while, and the caller's loop answers senders.
+        runs = await asyncio.to_thread(lambda: [flow_run(deployment_id, one, shown_event(one)) for one in executions])
         try:
             created = await create_flow_runs(self._client, UUID(deployment_id), runs)
             refused = next((run for run in created if not isinstance(run, str)), None)
@@ -167,16 +161,8 @@ class Dispatcher:
         if refused is None:
             return created
         logger.warning("Prefect did not take runs as they were, trying without their events: %s", refused)
-        runs = [flow_run(deployment_id, one, hidden_event(one.event, "Prefect did not take it")) for one in executions]
+        runs = [flow_run(deployment_id, one, hidden_event(one, "Prefect did not take it")) for one in executions]
         return await create_flow_runs(self._client, UUID(deployment_id), runs)
-
-    def _shown(self, deployment_id: str, executions: Sequence[Execution]) -> list[dict[str, Any]]:
-        """Runs in a thread: to look through large events takes a while, and the caller's loop answers senders."""
-        shown = [show(execution.event) for execution in executions]
-        self._bytes += sum(size for _, size in shown)
-        return [
-            flow_run(deployment_id, execution, event) for execution, (event, _) in zip(executions, shown, strict=True)
-        ]
 
     async def _deployment(self, workflow: str) -> str:
         if workflow not in self._deployments:
@@ -225,11 +211,6 @@ class Dispatcher:
             logger.info("execution %s: its flow run is gone, it gets a new one", execution.id)
             await self._store.undispatch(execution.id)
             self.poke()
-
-
-def _next_batch(count: int, size: int) -> int:
-    """How many to admit after a batch of so many executions, with so many bytes of events."""
-    return min(max(count * BATCH_BYTES // size, 1), BULK_LIMIT) if size else BULK_LIMIT
 
 
 def _is_about_to_wait(run: FlowRun) -> bool:

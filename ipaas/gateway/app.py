@@ -31,7 +31,7 @@ from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
 from ipaas.gateway.callers import Callers
-from ipaas.gateway.entrance import Door, Entrance
+from ipaas.gateway.entrance import Entrance, Intake
 from ipaas.gateway.hooks import Hooks
 from ipaas.gateway.inbound import OffTheLoop
 from ipaas.gateway.json_response import JsonResponse
@@ -45,7 +45,7 @@ from ipaas.gateway.problems import (
     problem_response,
 )
 from ipaas.gateway.rates import Rates
-from ipaas.gateway.receive import Front
+from ipaas.gateway.receive import Receiver
 from ipaas.gateway.waiting import Waiting
 from ipaas.platform.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
@@ -104,7 +104,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans show the URL with its query
     )
-    app.state.settings, app.state.metrics, app.state.door = settings, Metrics(), Door()
+    app.state.settings, app.state.metrics, app.state.intake = settings, Metrics(), Intake()
     app.state.rates = Rates(settings)
     app.state.bodies = BodyBudget(max(settings.max_inflight_bytes, settings.max_body_bytes))
     app.state.metrics.body_bytes.set_function(lambda: app.state.bodies.held)
@@ -140,7 +140,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         state.from_history = FromHistory(metrics, store, clock)
         state.full_tokens, state.read_tokens = full_tokens(settings), read_tokens(settings)
         state.ui_url = settings.prefect_ui_url
-        state.front = Front(
+        state.receiver = Receiver(
             settings=settings,
             store=store,
             hooks=hooks,
@@ -154,7 +154,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
             off_the_loop=off_the_loop,
             clock=clock,
             metrics=metrics,
-            door=state.door,
+            intake=state.intake,
         )
         await hooks.refresh()
         retention = Retention(store, clock, settings.retention, settings.retention_count)

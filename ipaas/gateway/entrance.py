@@ -19,7 +19,7 @@ from ipaas.gateway.payload import read_body
 from ipaas.gateway.problems import Problem, unavailable
 
 if TYPE_CHECKING:
-    from ipaas.gateway.receive import Front
+    from ipaas.gateway.receive import Receiver
 
 HOOKS = "/hooks/"
 WATCHED = ("/healthz", "/metrics")
@@ -28,14 +28,14 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 @dataclass
-class Door:
-    """Whether the gateway takes new requests; shut when it is told to stop."""
+class Intake:
+    """Whether the gateway takes new requests: not any more once it was told to stop."""
 
-    shut: bool = False
+    stopped: bool = False
 
 
 class Entrance:
-    """ASGI middleware around the whole application, whose state has `front`, `bodies`, `door` and `settings`."""
+    """ASGI middleware around the whole application, whose state has `receiver`, `bodies`, `intake` and `settings`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -58,10 +58,10 @@ class Entrance:
         state: Any = scope["app"].state
         path: str = scope["path"]
         if path.startswith(HOOKS):
-            front: Front = state.front
-            response = await front.receive(Request(scope, receive), path[len(HOOKS) :])
+            receiver: Receiver = state.receiver
+            response = await receiver.receive(Request(scope, receive), path[len(HOOKS) :])
             await response(scope, receive, send)
-        elif state.door.shut and path not in WATCHED:
+        elif state.intake.stopped and path not in WATCHED:
             await shutting_down().response()(scope, receive, send)
         else:
             bodies: BodyBudget = state.bodies

@@ -16,7 +16,7 @@ from limits.storage import storage_from_string
 from foundation.errors import ConfigurationError
 from foundation.settings import Settings
 from ipaas.gateway.problems import Problem
-from ipaas.logs import Seldom
+from ipaas.logs import SparseLog
 
 logger = logging.getLogger("ipaas.gateway")
 
@@ -33,7 +33,7 @@ class Rates:
     def __init__(self, settings: Settings) -> None:
         self._per_sender = _rate("IPAAS_RATE_LIMIT_PER_SENDER", settings.rate_limit_per_sender)
         self._per_workflow = _rate("IPAAS_RATE_LIMIT_PER_WORKFLOW", settings.rate_limit_per_workflow)
-        self._seldom = Seldom(logger)
+        self._log = SparseLog(logger)
         if self._per_sender or self._per_workflow:
             self._limiter = FixedWindowRateLimiter(_storage(settings.rate_limit_storage))
 
@@ -53,7 +53,7 @@ class Rates:
                 return
             reset, _ = await self._limiter.get_window_stats(rate, kind, who)
         except StorageError as error:
-            self._seldom.warning("rate limits are not held, their storage does not answer: %s", error)
+            self._log.warning("rate limits are not held, their storage does not answer: %s", error)
             return
         seconds = max(1, math.ceil(reset - time.time()))
         detail = f"{subject} more than {rate.amount} per {rate.multiples} {rate.GRANULARITY.name}"

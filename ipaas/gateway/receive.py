@@ -29,7 +29,7 @@ from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.answers import Answers
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
-from ipaas.gateway.entrance import Door, shutting_down
+from ipaas.gateway.entrance import Intake, shutting_down
 from ipaas.gateway.hooks import Hook, Hooks
 from ipaas.gateway.identity import dedupe_keys
 from ipaas.gateway.inbound import INLINE_BYTES, Inbound, OffTheLoop, Understood
@@ -37,13 +37,13 @@ from ipaas.gateway.metrics import Metrics
 from ipaas.gateway.payload import read_body
 from ipaas.gateway.problems import Problem, problem_response, unavailable
 from ipaas.gateway.rates import Rates
-from ipaas.logs import Seldom
+from ipaas.logs import SparseLog
 
 logger = logging.getLogger("ipaas.gateway")
 
 
 @dataclass
-class Front:
+class Receiver:
     """What receiving needs; one per gateway."""
 
     settings: Settings
@@ -59,8 +59,8 @@ class Front:
     off_the_loop: OffTheLoop
     clock: Clock
     metrics: Metrics
-    door: Door
-    _seldom: Seldom = field(default_factory=lambda: Seldom(logger))
+    intake: Intake
+    _log: SparseLog = field(default_factory=lambda: SparseLog(logger))
 
     async def receive(self, request: Request, path: str) -> Response:
         """Answers one request to `/hooks/{path}`; every refusal is counted by its reason."""
@@ -76,11 +76,11 @@ class Front:
             # Not kept: an exception that its own frame refers to keeps all of that frame's, the body too, for a while.
             reason, answer = problem.reason, problem.response()
             if problem.status in (429, 503):
-                self._seldom.warning("refused a request to /hooks/%s: %s", path, problem.detail)
+                self._log.warning("refused a request to /hooks/%s: %s", path, problem.detail)
         except StorageUnavailable as error:
             detail = "the storage does not answer; nothing was stored, please send it again"
             reason, answer = "storage", unavailable(detail).response()
-            self._seldom.warning("an event for /hooks/%s could not be stored: %s", path, error)
+            self._log.warning("an event for /hooks/%s could not be stored: %s", path, error)
         except Exception:
             reason, answer = "error", problem_response(500, "internal error")
             logger.exception("a request to /hooks/%s failed", path)
@@ -92,7 +92,7 @@ class Front:
 
     async def _receive(self, request: Request, path: str) -> Response:
         started = perf_counter()
-        if self.door.shut:
+        if self.intake.stopped:
             raise shutting_down()
         await self.rates.check_sender(request.client.host if request.client else "")
         hook = self._match(request.method, path)
@@ -148,21 +148,21 @@ class Front:
         try:
             secrets = await hook.secrets(self.credentials)
         except CredentialError as error:
-            self._seldom.warning("workflow %s: deliveries can't be verified: %s", hook.workflow, error)
+            self._log.warning("workflow %s: deliveries can't be verified: %s", hook.workflow, error)
             raise unavailable("deliveries can't be verified at the moment", reason="credential") from None
         delivery = Delivery(request.method, _url(request), request.headers.raw, body)
         judged = partial(verify, hook.scheme, delivery, secrets, self.clock.now(), self.settings.public_url)
         try:
             return await self.off_the_loop.run(judged, large=len(body) > INLINE_BYTES)
         except VerificationFailed as error:
-            self._seldom.warning("workflow %s: refused a delivery (%s): %s", hook.workflow, error.reason, error)
+            self._log.warning("workflow %s: refused a delivery (%s): %s", hook.workflow, error.reason, error)
             self.metrics.unverified.labels(hook.workflow, error.reason).inc()
             raise Problem(401, "the delivery could not be verified", reason="unverified") from None
 
     def _dedupe_keys(self, hook: Hook, request: Request, understood: Understood, verified: Verified) -> Sequence[str]:
         """What makes this delivery the same as another one. None of it: nothing does."""
         if understood.dedupe_fault:
-            self._seldom.warning("workflow %s: dedupe: %s", hook.workflow, understood.dedupe_fault)
+            self._log.warning("workflow %s: dedupe: %s", hook.workflow, understood.dedupe_fault)
             self.metrics.empty_dedupe.labels(hook.workflow).inc()
         return dedupe_keys(hook, understood.dedupe, verified, request.headers.get("idempotency-key"))
 

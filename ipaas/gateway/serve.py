@@ -51,7 +51,7 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         bound = end_within(DRAIN_SECONDS + GOODBYE_SECONDS, what="gateway")
         state = self._app.state
-        state.door.shut = True
+        state.intake.stopped = True
         give_up = asyncio.get_running_loop().call_later(GIVE_UP_SECONDS, state.waiting.give_up)
         await super().shutdown(sockets)
         give_up.cancel()

@@ -29,7 +29,7 @@ STOP_SECONDS: Final = 45.0
 """How long gateway and worker together may take to stop: both drain for 30 s, and have 5 s for the rest."""
 STOP_PREFECT_SECONDS: Final = 10.0
 MAX_RESTART_SECONDS: Final = 10.0
-BEHIND_THE_DOOR: Final = 5
+BACKGROUND_NICENESS: Final = 5
 """The niceness of what runs behind the gateway: a third of its share when both want the processor."""
 STOPPED_AT_ONCE: Final = 130
 
@@ -74,12 +74,12 @@ class Platform:
             ["ipaas.platform.prefect_server"],
             server_environment(settings, host=prefect_host, port=prefect_port) | local,
             f"{prefect}/api/health",
-            niceness=BEHIND_THE_DOOR,
+            niceness=BACKGROUND_NICENESS,
         )
         self.gateway = Part(
             "gateway", ["ipaas", "gateway", "--host", host, "--port", str(port)], client, f"{here}/healthz"
         )
-        self.worker = Part("worker", ["ipaas", "worker"], client, niceness=BEHIND_THE_DOOR)
+        self.worker = Part("worker", ["ipaas", "worker"], client, niceness=BACKGROUND_NICENESS)
         self.preparation = Part(
             "preparation", ["ipaas.platform.prepare", str(self._told_ready), *map(str, workflows)], client
         )

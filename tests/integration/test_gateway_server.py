@@ -388,7 +388,7 @@ async def test_a_gateway_that_stops_answers_those_it_has_let_in_and_no_others():
         while len(await served.executions()) < 2:
             await asyncio.sleep(0.01)
         served.server.should_exit = True
-        while not served.app.state.door.shut:
+        while not served.app.state.intake.stopped:
             await asyncio.sleep(0.01)
         with pytest.raises(ConnectionError):
             await served.connect()

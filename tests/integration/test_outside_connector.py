@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 REGISTER = """
 import asyncio
 from prefect.client.orchestration import get_client
-from ipaas.platform.up import register_block_types
+from ipaas.platform.prepare import register_block_types
 
 async def main():
     async with get_client() as client:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from flows.history.documents import handed_over
 from flows.history.memory.state import Kept, MemoryState
 from flows.history.records import Execution, Status
 from flows.history.rows import limit_reached
@@ -15,11 +17,11 @@ from flows.history.turns import in_turn
 class MemoryAdmission(MemoryState):
     async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
         now = self._clock.now()
-        handed_over = in_turn(self._queues(now), limit)
-        for kept in handed_over:
+        chosen = in_turn(self._queues(now), limit)
+        for kept in chosen:
             self._admit(kept, now)
             kept.claimed_until = None if kept.execution.flow_run_id else now + timedelta(seconds=claim)
-        return [kept.with_event() for kept in handed_over]
+        return [replace(kept.light(), event=handed_over(kept.event)) for kept in chosen]
 
     def _queues(self, now: datetime) -> list[list[Kept]]:
         """What may be handed over, by workflow."""

@@ -10,7 +10,7 @@ from gateway_under_test import ORDERS, gateway
 from foundation.errors import ConfigurationError
 from foundation.settings import Settings
 from ipaas.gateway.rates import Rates
-from ipaas.logs import Seldom
+from ipaas.logs import SparseLog
 
 OTHERS = ORDERS.replace("name: orders", "name: others")
 
@@ -100,7 +100,7 @@ def test_a_rate_that_cannot_be_understood_names_its_variable(setting, value):
 
 def test_warnings_that_senders_cause_are_written_once_a_second(caplog):
     now = [0.0]
-    seldom = Seldom(logging.getLogger("test.seldom"), lambda: now[0])
+    seldom = SparseLog(logging.getLogger("test.seldom"), lambda: now[0])
     for _ in range(5):
         seldom.warning("refused %s", "x")
     now[0] = 1.0

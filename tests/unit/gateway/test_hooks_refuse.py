@@ -191,7 +191,7 @@ async def test_a_fault_of_our_own_is_500_and_tells_nothing():
 
 async def test_a_gateway_that_stops_takes_no_more():
     async with gateway() as under_test:
-        under_test.app.state.door.shut = True
+        under_test.app.state.intake.stopped = True
         answer = await under_test.post({})
         await refused(under_test, answer, 503, "shutting_down")
         assert (answer.headers["retry-after"], answer.headers["connection"]) == ("5", "close")
