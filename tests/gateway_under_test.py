@@ -41,9 +41,11 @@ class Gateway:
     async def post(self, body: Any = None, path: str = "/hooks/orders", **arguments: Any) -> httpx.Response:
         return await self.http.post(path, json=body, **arguments)
 
-    async def publish(self, text: str) -> None:
+    async def publish(self, text: str, *, is_known: bool = True) -> None:
+        """Publishes a workflow; unless it is to be `is_known`, the gateway has yet to notice."""
         await self.store.publish(version_of(load_workflow(text), text, language="yaml", file="test.yaml"))
-        await self.app.state.hooks.refresh()
+        if is_known:
+            await self.app.state.hooks.refresh()
 
     async def executions(self) -> list[Execution]:
         """All, oldest first, with their events."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ from foundation.errors import CredentialError, IpaasError
 
 logger = logging.getLogger("ipaas.gateway")
 
+LOOK_AGAIN_SECONDS = 0.2
+"""How old the table may be when someone asks for a path that is not in it."""
 REFRESH_SECONDS = 1.0
 """A deploy takes effect within this."""
 NEVER_STORED = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -85,9 +88,22 @@ class Hooks:
         self._by_path: Mapping[str, Hook] = {}
         self._built: dict[tuple[str, str, bool], list[Hook]] = {}
         self._said: set[str] = set()
+        self._read_at = float("-inf")
 
-    def match(self, path: str) -> Hook | None:
-        return self._by_path.get(path)
+    async def find(self, path: str) -> Hook | None:
+        """The webhook at a path.
+
+        One that is not known may have been deployed a moment ago: then the table is read anew, though not for everybody
+        who asks for what is not there.
+
+        Raises:
+            StorageUnavailable: whether it is there can't be known.
+        """
+        hook = self._by_path.get(path)
+        if hook is None and time.monotonic() - self._read_at >= LOOK_AGAIN_SECONDS:
+            await self.refresh()
+            hook = self._by_path.get(path)
+        return hook
 
     async def run(self) -> None:
         """Keeps the table current until cancelled; while the history is away, the last one holds."""
@@ -99,6 +115,7 @@ class Hooks:
                 logger.warning("could not read the workflows: %s", error)
 
     async def refresh(self) -> None:
+        self._read_at = time.monotonic()
         table: dict[str, Hook] = {}
         built: dict[tuple[str, str, bool], list[Hook]] = {}
         for workflow in await self._store.workflows():

@@ -95,7 +95,7 @@ class Receiver:
         if self.intake.stopped:
             raise shutting_down()
         await self.rates.check_sender(request.client.host if request.client else "")
-        hook = self._match(request.method, path)
+        hook = await self._match(request.method, path)
         annotate({"ipaas.workflow": hook.workflow})
         with log_fields(workflow=hook.workflow):
             taken = await self._take(hook, request, started)
@@ -132,8 +132,8 @@ class Receiver:
                 self.backlog.check(hook.workflow)
                 return await self._accept(hook, understood.event, keys, started)
 
-    def _match(self, method: str, path: str) -> Hook:
-        hook = self.hooks.match(path)
+    async def _match(self, method: str, path: str) -> Hook:
+        hook = await self.hooks.find(path)
         if hook is None:
             raise Problem(404, f"no webhook at /hooks/{path}", reason="unknown_path")
         if method not in hook.webhook.methods and method not in hook.greets_with:

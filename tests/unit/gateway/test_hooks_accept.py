@@ -8,6 +8,7 @@ import pytest
 from gateway_under_test import ORDERS, SENDER, gateway
 
 from connectors.webhooks import build_scheme, sign
+from ipaas.gateway import hooks
 
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -139,3 +140,19 @@ async def test_the_sender_is_known_by_its_address():
         refused = await under_test.post({})
     assert refused.status_code == 429
     assert SENDER not in refused.text
+
+
+async def test_what_was_deployed_a_moment_ago_is_found(monkeypatch):
+    async with gateway() as under_test:
+        await under_test.publish(ORDERS.replace("orders", "newest"), is_known=False)
+        monkeypatch.setattr(hooks, "LOOK_AGAIN_SECONDS", 0.0)
+        answer = await under_test.http.post("/hooks/newest", json={})
+    assert answer.status_code == 202
+
+
+async def test_who_asks_for_what_is_not_there_does_not_have_the_table_read_each_time(monkeypatch):
+    async with gateway() as under_test:
+        monkeypatch.setattr(hooks, "LOOK_AGAIN_SECONDS", 3600.0)
+        await under_test.publish(ORDERS.replace("orders", "newest"), is_known=False)
+        answer = await under_test.http.post("/hooks/newest", json={})
+    assert answer.status_code == 404
