@@ -34,6 +34,9 @@ TRACE_LABEL = LABELS_TRACEPARENT_KEY
 """Prefect's own span of a flow run begins below the `traceparent` that stands in this label when the run is created."""
 
 DEFAULT_STORAGE_LOOKUP = "_read_server_default_result_storage_block_id"
+EVENTS_LOOKED_UP = 500
+"""How many events are looked up in one statement: SQLite takes 999 parameters where it is oldest."""
+
 LEASE_SECONDS = 300.0
 """How long a slot of a deployment's limit is held without renewal (`core_policy.py`, SecureFlowConcurrencySlots)."""
 
@@ -188,3 +191,28 @@ def use_immediate_transactions(connection_url: str) -> None:
 
     configuration: AioSqliteConfiguration = ImmediateSqliteConfiguration(connection_url=connection_url)
     MODELS_DEPENDENCIES["database_config"] = configuration
+
+
+def skip_events_already_written() -> None:
+    """Makes Prefect's server answer a batch of events that its SQLite database holds already by writing nothing.
+
+    Relies on: `event_persister` calling its module's name `write_events`, and on events being told apart by `id`.
+    Clients send events again after a lost connection. Prefect then inserts an empty row, which the database refuses,
+    five times over, and drops what has queued behind.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.events.services import event_persister
+    from sqlalchemy import select
+
+    persister: Any = event_persister
+    write_events = persister.write_events
+
+    async def write_new_events(session: Any, events: list[Any]) -> None:
+        id_column = provide_database_interface().Event.id
+        written: set[UUID] = set()
+        for first in range(0, len(events), EVENTS_LOOKED_UP):
+            ids = {event.id for event in events[first : first + EVENTS_LOOKED_UP]}
+            written |= set(await session.scalars(select(id_column).where(id_column.in_(ids))))
+        await write_events(session=session, events=[event for event in events if event.id not in written])
+
+    persister.write_events = write_new_events

@@ -24,8 +24,14 @@ from prefect.events import Event as PrefectEvent
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter
 from prefect.exceptions import Abort, PrefectHTTPStatusError
+from prefect.server.database import provide_database_interface
+from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.server.events.services import event_persister
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Running, Scheduled
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from store_suite import accepted
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
@@ -41,6 +47,7 @@ from flows.on_prefect.internals import (
     create_flow_runs,
     current_flow_run,
     run_flow,
+    skip_events_already_written,
     take_flow_run,
     warm_engine,
 )
@@ -114,6 +121,34 @@ async def test_fifty_runs_are_created_at_once_on_sqlite(prefect_api: str, client
         answers = await asyncio.gather(*made)
 
     assert {answer.status_code for answer in answers} == {201}
+
+
+async def test_events_that_are_written_already_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`skip_events_already_written`. The first half says what Prefect does without it."""
+    persister: Any = event_persister
+    monkeypatch.setattr(persister, "write_events", persister.write_events)  # as it was, afterwards
+    event = ReceivedEvent(
+        occurred=datetime.now(UTC), event="told", resource={"prefect.resource.id": "one"}, payload={}, id=uuid4()
+    )
+    database = provide_database_interface()
+    engine = create_async_engine("sqlite+aiosqlite://")
+    async with engine.begin() as connection:
+        for table in (database.Event.__table__, database.EventResource.__table__):
+            await connection.run_sync(table.create)
+    async with AsyncSession(engine) as session:
+        await persister.write_events(session=session, events=[event])
+        await session.commit()
+        with pytest.raises(IntegrityError, match=r"events\.occurred"):
+            await persister.write_events(session=session, events=[event])
+        await session.rollback()
+
+        skip_events_already_written()
+        other = event.model_copy(update={"id": uuid4()})
+        await persister.write_events(session=session, events=[event])
+        await persister.write_events(session=session, events=[event, other])
+        await session.commit()
+        assert set(await session.scalars(select(database.Event.id))) == {event.id, other.id}
+    await engine.dispose()
 
 
 async def test_a_scheduled_run_is_pushed_to_who_listens(client: PrefectClient) -> None:
