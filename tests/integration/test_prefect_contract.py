@@ -1,7 +1,7 @@
 """What we rely on in Prefect that is no promise of Prefect's: the first to fail when a new version changes it.
 
-Each test is of a trap or a property that `flows/prefect_internals.py`, a pin in `pyproject.toml` or the environment of
-`ipaas/environment.py` is there for.
+Each test is of a trap or a property that `flows/on_prefect/internals.py`, a pin in `pyproject.toml` or the environment
+of `ipaas/platform/environment.py` is there for.
 """
 
 from __future__ import annotations
