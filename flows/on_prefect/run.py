@@ -73,7 +73,9 @@ async def run_program(program: Program, event: Any) -> Any:
             raise Abort(f"its history does not answer: {error}") from None
     if outcome.failure:
         raise outcome.failure
-    return outcome.output if outcome.status is Status.SUCCEEDED and not outcome.earlier else _state_of(outcome)
+    if outcome.earlier:
+        return state_of(outcome.status, f"the execution had already ended: {outcome.status}")
+    return outcome.output if outcome.status is Status.SUCCEEDED else state_of(outcome.status, outcome.error["message"])
 
 
 async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None) -> Outcome:
@@ -131,15 +133,13 @@ def _as_event(event: Any) -> Event:
     return Event.model_validate({key: value for key, value in (event or {}).items() if value is not None})
 
 
-def _state_of(outcome: Outcome) -> State[Any]:
-    message = (outcome.error or {}).get("message")
-    if outcome.earlier:
-        message = f"the execution had already ended: {outcome.status}"
-    if outcome.status is Status.CANCELLED:
+def state_of(status: Status, message: str | None) -> State[Any]:
+    """The Prefect state that says what the history says of an execution that has ended."""
+    if status is Status.CANCELLED:
         return Cancelled(message=message)
-    if outcome.status is Status.SUCCEEDED:
+    if status is Status.SUCCEEDED:
         return Completed(message=message)
-    return Failed(message=message, name="TimedOut" if outcome.status is Status.TIMED_OUT else None)
+    return Failed(message=message, name="TimedOut" if status is Status.TIMED_OUT else "Failed")
 
 
 async def record_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

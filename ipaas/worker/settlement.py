@@ -15,12 +15,12 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Completed, Crashed, Failed, Scheduled
+from prefect.states import Cancelled, Crashed, Failed, Scheduled
 
 from flows.engine.failures import cancellation
 from flows.engine.runtime import Runtime
 from flows.history import Execution, Status
-from flows.on_prefect.run import CANCELLED_IN_PREFECT
+from flows.on_prefect.run import CANCELLED_IN_PREFECT, state_of
 from ipaas.worker.verdict import REPLACED, Verdict
 
 logger = logging.getLogger("ipaas.reconcile")
@@ -63,7 +63,7 @@ class Settlement:
             case Verdict.RUN_AGAIN, _:
                 await self._run_again(run, execution)
             case Verdict.TELL_PREFECT, Execution():
-                await self._set_state(run, state_of(execution))
+                await self._set_state(run, state_of(execution.status, (execution.error or {}).get("message")))
             case Verdict.END_AS_PREFECT_SAYS, Execution():
                 await self._end_as(run, execution)
             case Verdict.ASK_TO_CANCEL, Execution():
@@ -155,16 +155,6 @@ class Settlement:
         except ObjectNotFound:
             return False
         return True
-
-
-def state_of(execution: Execution) -> State[Any]:
-    """The Prefect state that says what the history says."""
-    message = (execution.error or {}).get("message")
-    if execution.status is Status.SUCCEEDED:
-        return Completed()
-    if execution.status is Status.CANCELLED:
-        return Cancelled(message=message)
-    return Failed(message=message, name="TimedOut" if execution.status is Status.TIMED_OUT else "Failed")
 
 
 def _named(run: FlowRun | None, execution: Execution | None) -> str:
