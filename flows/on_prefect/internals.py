@@ -193,12 +193,12 @@ def use_immediate_transactions(connection_url: str) -> None:
     MODELS_DEPENDENCIES["database_config"] = configuration
 
 
-def skip_events_already_written() -> None:
-    """Makes Prefect's server answer a batch of events that its SQLite database holds already by writing nothing.
+def write_events_once() -> None:
+    """Makes Prefect's server write each event once, into SQLite too, however often clients sent it.
 
     Relies on: `event_persister` calling its module's name `write_events`, and on events being told apart by `id`.
-    Clients send events again after a lost connection. Prefect then inserts an empty row, which the database refuses,
-    five times over, and drops what has queued behind.
+    Clients send events again after a lost connection. Of those that are all written already Prefect makes an empty row,
+    of one that came twice at once two: the database refuses either, five times over, and Prefect drops the batch.
     """
     from prefect.server.database import provide_database_interface
     from prefect.server.events.services import event_persister
@@ -209,10 +209,12 @@ def skip_events_already_written() -> None:
 
     async def write_new_events(session: Any, events: list[Any]) -> None:
         id_column = provide_database_interface().Event.id
-        written: set[UUID] = set()
-        for first in range(0, len(events), EVENTS_LOOKED_UP):
-            ids = {event.id for event in events[first : first + EVENTS_LOOKED_UP]}
-            written |= set(await session.scalars(select(id_column).where(id_column.in_(ids))))
-        await write_events(session=session, events=[event for event in events if event.id not in written])
+        new = {event.id: event for event in events}
+        ids = list(new)
+        for first in range(0, len(ids), EVENTS_LOOKED_UP):
+            some = ids[first : first + EVENTS_LOOKED_UP]
+            for written in await session.scalars(select(id_column).where(id_column.in_(some))):
+                del new[written]
+        await write_events(session=session, events=list(new.values()))
 
     persister.write_events = write_new_events

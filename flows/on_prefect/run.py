@@ -104,9 +104,12 @@ async def put_back(flow_run: FlowRun, reason: str) -> None:
 
 async def execution_for(runtime: Runtime, program: Program, event: Any, flow_run: FlowRun | None) -> str:
     """The execution this run is for. A run that Prefect made itself (a schedule, "Quick run") gets one now."""
+    known = label(flow_run, EXECUTION_LABEL)
+    if known and flow_run and flow_run.run_count <= 1:
+        return known  # only "Retry" gives a run another one than it was created for
     run_id = str(flow_run.id) if flow_run else None
     earlier = await runtime.store.execution_of_flow_run(run_id) if run_id else None
-    if earlier is None and (known := label(flow_run, EXECUTION_LABEL)):
+    if earlier is None and known:
         return known
     if earlier and not await _asked_to_retry(flow_run, earlier):
         return earlier.id

@@ -23,7 +23,7 @@ from prefect.settings import (
 
 from blocks import Keyring
 from flows.on_prefect.deployment import work_pool
-from flows.on_prefect.internals import skip_events_already_written, use_immediate_transactions
+from flows.on_prefect.internals import use_immediate_transactions, write_events_once
 from foundation.private_files import keep_files_private
 from foundation.settings import Settings
 from ipaas.platform.environment import prefect_hosts
@@ -65,7 +65,7 @@ def main() -> None:
     url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
     if url.startswith("sqlite"):
         use_immediate_transactions(url)
-        skip_events_already_written()
+        write_events_once()
     stock: Any = create_app(final=True)
     stock.router.lifespan_context = _with_work_pool(stock)
     host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()

@@ -47,9 +47,9 @@ from flows.on_prefect.internals import (
     create_flow_runs,
     current_flow_run,
     run_flow,
-    skip_events_already_written,
     take_flow_run,
     warm_engine,
+    write_events_once,
 )
 from flows.on_prefect.process import use_runtime
 from flows.on_prefect.python_source import workflow
@@ -123,32 +123,45 @@ async def test_fifty_runs_are_created_at_once_on_sqlite(prefect_api: str, client
     assert {answer.status_code for answer in answers} == {201}
 
 
-async def test_events_that_are_written_already_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`skip_events_already_written`. The first half says what Prefect does without it."""
-    persister: Any = event_persister
-    monkeypatch.setattr(persister, "write_events", persister.write_events)  # as it was, afterwards
-    event = ReceivedEvent(
-        occurred=datetime.now(UTC), event="told", resource={"prefect.resource.id": "one"}, payload={}, id=uuid4()
-    )
+@pytest.fixture
+async def events() -> AsyncIterator[AsyncSession]:
+    """A database of Prefect's, of nothing but events."""
     database = provide_database_interface()
     engine = create_async_engine("sqlite+aiosqlite://")
     async with engine.begin() as connection:
         for table in (database.Event.__table__, database.EventResource.__table__):
             await connection.run_sync(table.create)
     async with AsyncSession(engine) as session:
-        await persister.write_events(session=session, events=[event])
-        await session.commit()
-        with pytest.raises(IntegrityError, match=r"events\.occurred"):
-            await persister.write_events(session=session, events=[event])
-        await session.rollback()
-
-        skip_events_already_written()
-        other = event.model_copy(update={"id": uuid4()})
-        await persister.write_events(session=session, events=[event])
-        await persister.write_events(session=session, events=[event, other])
-        await session.commit()
-        assert set(await session.scalars(select(database.Event.id))) == {event.id, other.id}
+        yield session
     await engine.dispose()
+
+
+def an_event() -> ReceivedEvent:
+    return ReceivedEvent(occurred=datetime.now(UTC), event="told", resource={"prefect.resource.id": "one"}, id=uuid4())
+
+
+async def test_prefect_refuses_events_that_come_again(events: AsyncSession) -> None:
+    """Why there is `write_events_once`."""
+    persister: Any = event_persister
+    event = an_event()
+    with pytest.raises(IntegrityError):
+        await persister.write_events(session=events, events=[event, event])
+    await events.rollback()
+    await persister.write_events(session=events, events=[event])
+    with pytest.raises(IntegrityError):
+        await persister.write_events(session=events, events=[event])
+
+
+async def test_events_that_come_again_are_written_once(events: AsyncSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`write_events_once`."""
+    persister: Any = event_persister
+    monkeypatch.setattr(persister, "write_events", persister.write_events)  # as it was, afterwards
+    write_events_once()
+    one, other = an_event(), an_event()
+    for batch in ([one, one], [one], [one, other]):
+        await persister.write_events(session=events, events=batch)
+    written = await events.scalars(select(provide_database_interface().Event.id))
+    assert sorted(written) == sorted([one.id, other.id])
 
 
 async def test_a_scheduled_run_is_pushed_to_who_listens(client: PrefectClient) -> None:
