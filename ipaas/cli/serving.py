@@ -39,7 +39,7 @@ def up(
     from ipaas.logs import set_up_logging
     from ipaas.platform.home import hold_home, prepare_home
     from ipaas.platform.ports import check_ports, check_prefect_host
-    from ipaas.platform.up import run_up
+    from ipaas.platform.up import Platform, run_up
 
     if home is not None:
         os.environ["IPAAS_HOME"] = str(home.expanduser().absolute())
@@ -50,17 +50,16 @@ def up(
     prepare_home(settings.home)
     with hold_home(settings.home) as lock:
         check_ports(settings, host=host, port=port, prefect_host=prefect_host, prefect_port=prefect_port)
-        code = asyncio.run(
-            run_up(
-                settings,
-                host=host,
-                port=port,
-                prefect_host=prefect_host,
-                prefect_port=prefect_port,
-                workflows=workflows or [],
-                lock=lock,
-            )
+        platform = Platform(
+            settings,
+            host=host,
+            port=port,
+            prefect_host=prefect_host,
+            prefect_port=prefect_port,
+            workflows=workflows or [],
+            lock=lock,
         )
+        code = asyncio.run(run_up(platform))
     raise typer.Exit(code)
 
 

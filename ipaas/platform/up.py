@@ -60,7 +60,7 @@ class Platform:
         workflows: Sequence[Path],
         lock: int,
     ) -> None:
-        self._settings, self._lock = settings, lock
+        self.settings, self._lock = settings, lock
         here, prefect = _url(host, port), _url(prefect_host, prefect_port)
         self.addresses = Addresses(
             gateway=settings.public_url or here, prefect_api=f"{prefect}/api", prefect_ui=prefect
@@ -105,14 +105,14 @@ class Platform:
         self._watches = [
             asyncio.create_task(self._keep_alive(part)) for part in (self.prefect, self.gateway, self.worker)
         ]
-        self.addresses.write(self._settings)
+        self.addresses.write(self.settings)
 
     async def stop(self, at_once: asyncio.Event) -> None:
         """The gateway first, so that nothing new is accepted; then the worker drains; Prefect's server last.
 
         Takes at most STOP_SECONDS and STOP_PREFECT_SECONDS, and no time at all once `at_once` is set.
         """
-        Addresses.remove(self._settings)
+        Addresses.remove(self.settings)
         for watch in self._watches:
             watch.cancel()
         in_order, hurry = asyncio.create_task(self._stop_in_order()), asyncio.create_task(at_once.wait())
@@ -160,38 +160,20 @@ class Platform:
             await self._start(part)
 
 
-async def run_up(
-    settings: Settings,
-    *,
-    host: str,
-    port: int,
-    prefect_host: str,
-    prefect_port: int,
-    workflows: Sequence[Path],
-    lock: int,
-) -> int:
+async def run_up(platform: Platform) -> int:
     """Starts everything, deploys the workflows, and keeps it running until told to stop; gives the exit code.
 
     Raises:
         ConfigurationError: a part does not start.
     """
     signals = StopSignals()
-    platform = Platform(
-        settings,
-        host=host,
-        port=port,
-        prefect_host=prefect_host,
-        prefect_port=prefect_port,
-        workflows=workflows,
-        lock=lock,
-    )
     stopped = asyncio.create_task(signals.asked.wait())
     starting = asyncio.create_task(platform.start())
     try:
         await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _print_welcome(platform.addresses, settings)
+            _print_welcome(platform.addresses, platform.settings)
             await stopped
         _say("stopping: what runs may finish, for at most 30 s; Ctrl-C again stops at once")
     except PreparationFailed as failure:
