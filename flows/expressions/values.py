@@ -230,6 +230,7 @@ def plain(value: Any, work: Work) -> Json:
     raise Refused(f"the result holds {describe(value)}")
 
 
+# The loop stands twice: a call for each item, or a list for each mapping, would cost half as much again.
 def _plain_list(items: Sequence[Any], work: Work) -> list[Json]:
     work.spend(_CONTAINER + _EACH * len(items))
     long, made = 0, []

@@ -25,14 +25,6 @@ from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
 
-__all__ = [
-    "check_declaration",
-    "check_files",
-    "check_together",
-    "check_workflow",
-    "find_workflow_files",
-]
-
 
 def load_yaml(path: pathlib.Path) -> list[Declaration]:
     """The one workflow of a YAML file."""
