@@ -22,7 +22,7 @@ from prefect_client import prefect_client
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.checks import unsupported_method
-from store_suite import a_step, a_version, accepted, ended, finish, running, save
+from store_builders import a_step, a_version, accepted, ended, finish, running, save
 
 from blocks.source import MemoryCredentials
 from flows.history import HistoryStore, Status, migrations, open_store

@@ -11,7 +11,7 @@ from gateway_under_test import Gateway, gateway
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Running, StateType
 from prefect_records import a_deployment, a_flow_run
-from store_suite import hold_of, running
+from store_builders import hold_of, running
 
 from foundation.errors import StorageUnavailable
 

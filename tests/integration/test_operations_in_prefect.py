@@ -8,7 +8,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Running, State, StateType
 from prefect_records import a_deployment, a_flow_run
-from store_suite import T0, a_version, accepted, begun
+from store_builders import T0, a_version, accepted, begun
 
 from flows.history import MemoryStore, Status
 from foundation.clock import ManualClock

@@ -32,7 +32,7 @@ from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from store_suite import accepted
+from store_builders import accepted
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
 from connectors import log

@@ -15,7 +15,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
-from store_suite import accepted
+from store_builders import accepted
 
 from connectors.kit.testing import acting
 from flows.engine.runtime import RunningExecution, Runtime

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from store_suite import accepted, get, ids
+from store_builders import accepted, get, ids
 
 from connectors.kit.testing import acting
 from flows.engine.runtime import Runtime

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from store_suite import a_step, accepted, begin, begun, get, hold_of, running
+from store_builders import a_step, accepted, begin, begun, get, hold_of, running
 
 from flows.history import Execution, Hold, Refusal, Status
 from flows.history.database import connect, database_url

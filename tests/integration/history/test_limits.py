@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from store_suite import a_version, accepted, an_execution
+from store_builders import a_version, accepted, an_execution
 
 from flows.history import Execution, Status
 from flows.history.sql import SqlStore

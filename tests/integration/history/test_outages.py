@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import asyncpg
 import pytest
-from store_suite import an_execution, finish, hold_of, running
+from store_builders import an_execution, finish, hold_of, running
 
 from flows.history import Status, open_store
 from flows.history.sql import SqlStore

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from store_suite import a_version, accepted, admitted, an_execution, finish, running
+from store_builders import a_version, accepted, admitted, an_execution, finish, running
 
 from flows.history import Status
 from flows.history.database import connect, database_url

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_suite import SECOND, T0, Accepted, a_version, accepted, admitted, an_execution, begin
+from store_builders import SECOND, T0, a_version, accepted, admitted, an_execution, begin
 
-from flows.history import Execution, Refusal, Status
+from flows.history import Accepted, Execution, Refusal, Status
 from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ async def test_of_two_processes_that_begin_an_execution_one_has_it(stores: tuple
 
 _PROCESS = """
 import asyncio, os, signal, sys
-from store_suite import an_execution
+from store_builders import an_execution
 from flows.history import open_store
 
 async def main(url, name, how_many):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
-from store_suite import DAY, T0, an_execution, ended
+from store_builders import DAY, T0, an_execution, ended
 
 from flows.history import Limits, Status, migrations
 from flows.history.database import connect, database_url

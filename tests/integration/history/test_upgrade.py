@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
-from store_suite import HOUR, MINUTE, SECOND, T0, a_step, accepted, admitted, begun, get, ids
+from store_builders import HOUR, MINUTE, SECOND, T0, a_step, accepted, admitted, begun, get, ids
 
 from flows.history import Hold, Status, migrations
 from flows.history.database import connect, database_url

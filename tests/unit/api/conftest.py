@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prefect_client import prefect_client
-from store_suite import T0
+from store_builders import T0
 
 from flows.history import MemoryStore
 from foundation.clock import ManualClock

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from store_suite import ended
+from store_builders import ended
 
 from flows.history import MemoryStore
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prefect import State
 from prefect.exceptions import Abort
-from store_suite import a_version, get
+from store_builders import a_version, get
 
 from connectors import log
 from connectors.kit.testing import acting

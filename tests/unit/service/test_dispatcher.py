@@ -16,7 +16,7 @@ import pytest
 from executing import in_yaml, post, steps
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from store_suite import T0, accepted, get
+from store_builders import T0, accepted, get
 
 from flows.history import Execution, MemoryStore, Status, Trigger
 from flows.history.documents import Document, to_document

@@ -1,0 +1,25 @@
+"""What every `HistoryStore` does. One suite, run on each of them: a subclass has the fixture `store`.
+
+The clock stands for the database's clock, too.
+"""
+
+import pytest
+from store_builders import T0
+
+from foundation.clock import ManualClock
+from store_suite.admission import AdmissionSuite
+from store_suite.archive import ArchiveSuite
+from store_suite.callers import CallersSuite
+from store_suite.catalogue import CatalogueSuite
+from store_suite.dispatch import DispatchSuite
+from store_suite.holds import HoldSuite
+from store_suite.inbox import InboxSuite
+from store_suite.running import RunningSuite
+
+
+class StoreSuite(
+    CatalogueSuite, InboxSuite, DispatchSuite, AdmissionSuite, RunningSuite, HoldSuite, CallersSuite, ArchiveSuite
+):
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock(T0)
