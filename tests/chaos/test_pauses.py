@@ -38,13 +38,6 @@ LOCK_SECONDS = 45
 """Longer than a lease."""
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
-    yield sink
-    sink.close()
-
-
 @dataclass
 class Two:
     """Two workers with six executions in flight, each in its slow step."""

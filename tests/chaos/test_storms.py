@@ -24,13 +24,6 @@ Kill = Callable[[Platform], None]
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
-    yield sink
-    sink.close()
-
-
-@pytest.fixture
 def make_platform(sink: Sink, tmp_path: Path) -> Iterator[Callable[..., Platform]]:
     made: list[Platform] = []
 

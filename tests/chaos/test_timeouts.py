@@ -19,13 +19,6 @@ steps:
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
-    yield sink
-    sink.close()
-
-
-@pytest.fixture
 def platform(sink: Sink, tmp_path: Path) -> Iterator[Platform]:
     (tmp_path / "workflows").mkdir()
     (tmp_path / "workflows" / "twenty.yaml").write_text(WORKFLOW.replace("http://sink", sink.url))

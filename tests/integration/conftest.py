@@ -13,9 +13,15 @@ import pytest
 from outside_package import with_package
 from platform_process import eventually, free_port
 from postgres import answering_server, new_database
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_client import prefect_client
 
+from connectors.kit.testing import acting
+from flows.engine.runtime import Runtime
+from flows.history import MemoryStore
+from flows.on_prefect.process import use_runtime
+from foundation.clock import SystemClock
 from foundation.settings import Settings
 from ipaas.platform.environment import server_environment
 
@@ -80,6 +86,30 @@ async def prefect(prefect_api: str) -> AsyncIterator[PrefectClient]:
     """Its client."""
     async with prefect_client(prefect_api) as client:
         yield client
+
+
+@pytest.fixture
+def prefect_settings(prefect_api: str) -> Iterator[None]:
+    """Prefect in this process works with that server."""
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        yield
+
+
+@pytest.fixture
+async def client(prefect_settings: None) -> AsyncIterator[PrefectClient]:
+    """The client that Prefect itself uses, which tries again."""
+    async with get_client() as client:
+        yield client
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[Runtime]:
+    """A runtime whose requests are all answered with 500."""
+    clock = SystemClock()
+    async with acting(lambda request: httpx.Response(500)) as stage:
+        runtime = Runtime(store=MemoryStore(clock), services=stage.services, clock=clock)
+        with use_runtime(runtime):
+            yield runtime
 
 
 def _is_healthy(api: str) -> bool:

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import pytest
 from on_prefect import Deployed, deployed
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from connectors.kit.testing import acting
 from flows.engine.runtime import Runtime
-from flows.history import Execution, MemoryStore, Status
+from flows.history import Execution, Status
 from flows.on_prefect.internals import run_flow, take_flow_run, warm_engine
-from flows.on_prefect.process import use_runtime
-from foundation.clock import SystemClock
 
-
-@pytest.fixture(autouse=True)
-def _server(prefect_api: str) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_api}):
-        yield
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[PrefectClient]:
-    async with get_client() as client:
-        yield client
-
-
-@pytest.fixture
-async def runtime() -> AsyncIterator[Runtime]:
-    clock = SystemClock()
-    async with acting(lambda request: httpx.Response(500)) as stage:
-        runtime = Runtime(store=MemoryStore(clock), services=stage.services, clock=clock)
-        with use_runtime(runtime):
-            yield runtime
+pytestmark = pytest.mark.usefixtures("prefect_settings")
 
 
 async def ran(runtime: Runtime, one: Deployed) -> tuple[FlowRun, Execution]:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from on_prefect import Deployed, deployed, with_body
 from prefect import State
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import Event as PrefectEvent
 from prefect.events.clients import get_events_subscriber
@@ -27,7 +27,6 @@ from prefect.exceptions import Abort, PrefectHTTPStatusError
 from prefect.server.database import provide_database_interface
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.events.services import event_persister
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -36,10 +35,9 @@ from store_builders import accepted
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
 from connectors import log
-from connectors.kit.testing import acting
 from flows.engine.program import Run
 from flows.engine.runtime import Runtime
-from flows.history import MemoryStore, Status, Trigger
+from flows.history import Status, Trigger
 from flows.language.event import Event
 from flows.on_prefect.deployment import WORK_POOL
 from flows.on_prefect.internals import (
@@ -51,33 +49,11 @@ from flows.on_prefect.internals import (
     warm_engine,
     write_events_once,
 )
-from flows.on_prefect.process import use_runtime
 from flows.on_prefect.python_source import workflow
-from foundation.clock import SystemClock
 from ipaas.admission.dispatcher import Dispatcher
 from ipaas.platform.prepare import register_block_types
 
-
-@pytest.fixture(autouse=True)
-def _server(prefect_api: str) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_api}):
-        yield
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[PrefectClient]:
-    async with get_client() as client:
-        yield client
-
-
-@pytest.fixture
-async def runtime() -> AsyncIterator[Runtime]:
-    """A runtime whose requests are all answered with 500."""
-    clock = SystemClock()
-    async with acting(lambda request: httpx.Response(500)) as stage:
-        runtime = Runtime(store=MemoryStore(clock), services=stage.services, clock=clock)
-        with use_runtime(runtime):
-            yield runtime
+pytestmark = pytest.mark.usefixtures("prefect_settings")
 
 
 # Creating runs

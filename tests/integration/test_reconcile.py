@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from on_prefect import Deployed, deployed
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 from store_builders import accepted
 
@@ -43,17 +42,7 @@ STATES: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
-    with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with get_client() as client:
-            yield client
-
-
-@pytest.fixture(autouse=True)
-def _server(prefect_api: str) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_api}):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_settings")
 
 
 class WellRuntime(Runtime):

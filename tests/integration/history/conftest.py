@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -11,6 +12,7 @@ import pytest
 
 from flows.history import migrations
 from flows.history.models import metadata
+from flows.history.sql import SqlStore
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +47,14 @@ def history_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty history in each database."""
     url: str = request.getfixturevalue(f"{request.param}_history")
     return url
+
+
+@pytest.fixture
+async def stores(history_url: str) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
+    """Two processes' views of one history."""
+    one, other = SqlStore(history_url), SqlStore(history_url)
+    await one.open()
+    await other.open()
+    yield one, other
+    await one.close()
+    await other.close()

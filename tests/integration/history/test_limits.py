@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from store_builders import a_version, accepted, an_execution
 
 from flows.history import Execution, Status
@@ -18,16 +16,6 @@ from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
 LIMIT = 3
-
-
-@pytest.fixture
-async def stores(history_url: str) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
-    one, other = SqlStore(history_url), SqlStore(history_url)
-    await one.open()
-    await other.open()
-    yield one, other
-    await one.close()
-    await other.close()
 
 
 _PROCESS = """

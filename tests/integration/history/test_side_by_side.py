@@ -6,26 +6,14 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from store_builders import SECOND, T0, a_version, accepted, admitted, an_execution, begin
 
 from flows.history import Accepted, Execution, Refusal, Status
 from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-async def stores(history_url: str) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
-    one, other = SqlStore(history_url), SqlStore(history_url)
-    await one.open()
-    await other.open()
-    yield one, other
-    await one.close()
-    await other.close()
 
 
 async def test_of_two_gateways_with_one_delivery_one_makes_the_execution(stores: tuple[SqlStore, SqlStore]) -> None:
