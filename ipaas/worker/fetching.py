@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -39,6 +40,8 @@ class Fetcher:
         self._client, self._lanes, self._deployments, self._missed = client, lanes, deployments, missed
         self._pool, self._poke = pool, poke
         self._one_at_a_time = asyncio.Lock()
+        self._awaited: set[UUID] = set()
+        """The runs that are not due yet, and poke when they are."""
 
     async def fetch(self, queues: Sequence[str] = ()) -> None:
         """Fetches the runs that are due.
@@ -78,7 +81,7 @@ class Fetcher:
     async def _add(self, runs: Sequence[FlowRun]) -> None:
         """Puts those that are due into their lanes."""
         due = [run for run in runs if run.deployment_id and self._is_due(run)]
-        here = [run for run in due if self._lanes.has(run.id)]
+        here = [run for run in due if self._lanes.has(run)]
         for run in await self._missed.without(due, met_before=here):
             if run.deployment_id:
                 self._lanes[run.deployment_id].add(run)
@@ -86,10 +89,15 @@ class Fetcher:
     def _is_due(self, run: FlowRun) -> bool:
         """One that is not is fetched again when it is: it must not take the place of one that can run."""
         due = run.next_scheduled_start_time or run.expected_start_time
-        if due and (seconds := due.timestamp() - datetime.now(UTC).timestamp()) > 0:
-            asyncio.get_running_loop().call_later(seconds, self._poke)
-            return False
-        return True
+        seconds = due.timestamp() - datetime.now(UTC).timestamp() if due else 0.0
+        if seconds > 0 and run.id not in self._awaited:
+            self._awaited.add(run.id)
+            asyncio.get_running_loop().call_later(seconds, self._is_due_now, run.id)
+        return seconds <= 0
+
+    def _is_due_now(self, flow_run_id: UUID) -> None:
+        self._awaited.discard(flow_run_id)
+        self._poke()
 
     async def _behind_the_first_page(self, first: Sequence[FlowRun], due_by: datetime) -> list[FlowRun]:
         """Runs of the other deployments: one workflow's long queue must not hide another's."""

@@ -103,8 +103,9 @@ class Lanes:
     def get(self, deployment_id: UUID) -> Lane | None:
         return self._lanes.get(deployment_id)
 
-    def has(self, flow_run_id: UUID) -> bool:
-        return any(flow_run_id in lane.waiting or flow_run_id in lane.running for lane in self._lanes.values())
+    def has(self, run: FlowRun) -> bool:
+        lane = self._lanes.get(run.deployment_id) if run.deployment_id else None
+        return lane is not None and (run.id in lane.waiting or run.id in lane.running)
 
     @property
     def waiting(self) -> set[UUID]:
