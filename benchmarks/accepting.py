@@ -45,4 +45,4 @@ async def _one_by_one(store: HistoryStore) -> float:
 def _execution() -> NewExecution:
     now, own = datetime.now(UTC), new_id()
     event = {"id": own, "body": {"n": 1}, "headers": {"content-type": "application/json"}}
-    return NewExecution(own, "bench", "v1", Trigger.WEBHOOK, event, accepted_at=now, dedupe_key=own)
+    return NewExecution(own, "bench", "v1", Trigger.WEBHOOK, event, accepted_at=now, dedupe_keys=[own])

@@ -72,7 +72,7 @@ def _serve(home: str, port: int, pause: Any, ready: Any) -> None:
     from ipaas.gateway.app import create_app
     from ipaas.gateway.serve import make_server
 
-    settings = Settings(_env_file=None, home=Path(home), backlog=10_000_000)  # type: ignore[call-arg]  # pydantic-settings'
+    settings = Settings(_env_file=None, home=Path(home), backlog=10_000_000)
     asyncio.run(_publish(settings))
     server = make_server(settings, create_app(settings), host="127.0.0.1", port=port)
 
