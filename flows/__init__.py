@@ -6,15 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.engine.each import each
+    from flows.engine.own_steps import sleep, step
     from flows.language.event import Event
     from flows.on_prefect.python_source import schedule, webhook, workflow
 
-__all__ = ["Event", "schedule", "webhook", "workflow"]
+__all__ = ["Event", "each", "schedule", "sleep", "step", "webhook", "workflow"]
 
 # Read by `__getattr__`, so that a file can be checked, or an engine tested, without loading Prefect.
 _MODULES = {
     "Event": "flows.language.event",
+    "each": "flows.engine.each",
     "schedule": "flows.on_prefect.python_source",
+    "sleep": "flows.engine.own_steps",
+    "step": "flows.engine.own_steps",
     "webhook": "flows.on_prefect.python_source",
     "workflow": "flows.on_prefect.python_source",
 }

@@ -139,7 +139,7 @@ class ForEach(Step):
         return {"items": found}
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Json:
-        rounds = _Rounds(self, rendered["items"])
+        rounds = LoopRounds(self, rendered["items"])
         if len(rounds.items) > MOST_TASKS:
             await doing.as_one(rounds.run)
         else:
@@ -162,7 +162,7 @@ class ForEach(Step):
 
 
 @dataclass
-class _Rounds:
+class LoopRounds:
     """One run of a loop: a few workers that take one item after the other, not a task for each."""
 
     loop: ForEach
