@@ -8,18 +8,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.engine.each import each
     from flows.engine.own_steps import sleep, step
+    from flows.engine.words import Failed, address, cleanup, failure, gather, render, text
     from flows.language.event import Event
     from flows.on_prefect.python_source import schedule, webhook, workflow
 
-__all__ = ["Event", "each", "schedule", "sleep", "step", "webhook", "workflow"]
+__all__ = [
+    "Event",
+    "Failed",
+    "address",
+    "cleanup",
+    "each",
+    "failure",
+    "gather",
+    "render",
+    "schedule",
+    "sleep",
+    "step",
+    "text",
+    "webhook",
+    "workflow",
+]
 
 # Read by `__getattr__`, so that a file can be checked, or an engine tested, without loading Prefect.
 _MODULES = {
     "Event": "flows.language.event",
+    "Failed": "flows.engine.words",
+    "address": "flows.engine.words",
+    "cleanup": "flows.engine.words",
     "each": "flows.engine.each",
+    "failure": "flows.engine.words",
+    "gather": "flows.engine.words",
+    "render": "flows.engine.words",
     "schedule": "flows.on_prefect.python_source",
     "sleep": "flows.engine.own_steps",
     "step": "flows.engine.own_steps",
+    "text": "flows.engine.words",
     "webhook": "flows.on_prefect.python_source",
     "workflow": "flows.on_prefect.python_source",
 }

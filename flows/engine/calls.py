@@ -25,12 +25,12 @@ from typing import Any, ClassVar, Protocol
 
 from connectors.kit.call import Called, current_call, current_runner
 from flows.engine.doing import Doing
-from flows.engine.failures import NonDeterministic, earlier_failure
+from flows.engine.failures import NonDeterministic, NotRun, earlier_failure
 from flows.engine.step import Steps
 from flows.history import Status, StepExecution
 from flows.language.outcomes import StepFailed
 from flows.language.step import STEP_ID, Scope
-from foundation.errors import ActionError, DefinitionError, IpaasError
+from foundation.errors import ActionError, DefinitionError, IpaasError, StorageUnavailable
 
 Work = Callable[[Mapping[str, Any], Doing], Awaitable[Any]]
 """What a step does. It is given what was recorded when it began, and what a step does things with."""
@@ -68,7 +68,7 @@ class Function:
         background: what runs beside the function, and no longer than it.
         earlier: the path of each call that was recorded in an earlier run, by where it was called and its number.
             None until it is asked for.
-        fault: it did something else than before; nothing that it does after that counts.
+        fault: it did something else than before, or does not run here any more: nothing that it does after that counts.
     """
 
     file: str
@@ -77,7 +77,7 @@ class Function:
     left: list[Loop] = field(default_factory=list)
     background: set[asyncio.Task[Any]] = field(default_factory=set)
     earlier: dict[tuple[str, int], str] | None = None
-    fault: NonDeterministic | None = None
+    fault: IpaasError | None = None
 
     def check_end(self) -> None:
         """Notes that it ended without a call that it had made in an earlier run."""
@@ -248,7 +248,11 @@ class Calls:
     async def ended(self, placed: Placed, work: Work, *, keep: Mapping[str, Any] | None = None) -> StepExecution:
         """How the step ended, as `perform`."""
         step = _Step(placed.action, {**(keep or {}), "call": dict(placed.call)}, work)
-        return await self.steps.run(step, placed.path, self.function.scope, placed.after)
+        try:
+            return await self.steps.run(step, placed.path, self.function.scope, placed.after)
+        except (NotRun, StorageUnavailable) as fault:  # which an author's `except` may catch
+            self.function.fault = fault
+            raise
 
     def inside(self, prefix: str, steps: Steps) -> Calls:
         """Where the calls of a loop's round are recorded, which the running task makes."""

@@ -20,11 +20,12 @@ from flows.engine.calls import Calls, Placed, as_json, current_calls, own_failur
 from flows.engine.doing import Doing
 from flows.engine.failures import NotRun, earlier_failure, error_document
 from flows.expressions import Placeholder
+from flows.expressions.values import describe
 from flows.history import Status, StepExecution
 from flows.language.for_each import MOST_TASKS, ForEach, LoopRounds
 from flows.language.outcomes import StepFailed
 from flows.language.step import Scope
-from foundation.errors import DefinitionError, IpaasError, StorageUnavailable
+from foundation.errors import ActionError, DefinitionError, IpaasError, StorageUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,6 +120,8 @@ def each(
 def _listed(items: Iterable[Any]) -> list[Any]:
     if isinstance(items, Placeholder):
         return [items[0]]
+    if isinstance(items, (str, Mapping)):
+        raise ActionError(f"each goes through a list, and this is {describe(items)}")
     return [as_json(item, "each: the list") for item in items]
 
 

@@ -82,7 +82,7 @@ async def test_a_loop_has_the_name_it_is_given_or_a_number_and_what_is_called_tw
 ) -> None:
     @workflow()
     async def named(event: Event) -> None:
-        async for line in each("ab", id="lines"):
+        async for line in each(["a", "b"], id="lines"):
             async for _ in each([1], id="parts"):
                 await log.message(text=line)
                 await log.message(text=line)

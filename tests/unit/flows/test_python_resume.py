@@ -43,7 +43,7 @@ async def leaves(event: Event) -> Any:
         try:
             async for line in each(event.body):
                 await post("/a", line)
-                async for _ in each("xy", id="inner"):
+                async for _ in each(["x", "y"], id="inner"):
                     await post("/bad" if line == 2 else "/b")
         except IpaasError as error:
             await post("/caught", [attempt, error.path])
