@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 from executing import URL, bench, in_yaml
 
 from connectors import http
@@ -97,6 +98,21 @@ async def check(scenario: Scenario, case: Case, form: str, folder: Path) -> None
     )
     if case.ran is not None:
         assert actions(execution) == case.ran
+    if form == "ejected":
+        assert known_as(execution, on.remote.requests) == await as_in_yaml(scenario, case)
+
+
+async def as_in_yaml(scenario: Scenario, case: Case) -> Any:
+    async with bench(statuses=case.answers) as on:
+        execution = await on.run(in_yaml(scenario.yaml), case.body)
+        return known_as(execution, on.remote.requests)
+
+
+def known_as(execution: Execution, requests: Sequence[httpx.Request]) -> Any:
+    """By which path each request and the failure are known, and how each action ended."""
+    keys = sorted(one.headers.get("idempotency-key", "").partition(":")[2] for one in requests)
+    failed = execution.error["step"] if execution.error and execution.error["code"] != "expression" else None
+    return [one.removesuffix(".http.request") for one in (*keys, failed or "")], actions(execution)
 
 
 def actions(execution: Execution) -> dict[str, str]:

@@ -43,11 +43,13 @@ class Here:
         names: what expressions see beyond the event, as code.
         no_stop: why `stop` can't stand here.
         tried: whether a failure here is caught somewhere.
+        handling: whether this runs because something has failed.
     """
 
     names: Mapping[str, Python]
     no_stop: str | None = None
     tried: bool = False
+    handling: bool = False
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Ejected:
     words: set[str] = field(default_factory=set)
     modules: set[tuple[str, str]] = field(default_factory=set)
     _named: dict[tuple[str, str], str] = field(default_factory=dict)
+    _declared: set[str] = field(default_factory=set)
 
     def name(self, step: str, attribute: str) -> str:
         """Of the variable that has a step's output, status or error."""
@@ -98,6 +101,7 @@ class Ejected:
             sure = in_turn and step in steps and step.if_ is None and step.on_error == "fail"
             sure = sure and not (isinstance(step, Switch) and not step.default)
             if self.wants(step, "output") and not sure:
+                self._declared.add(step.id)
                 to.add(f"{self.name(step.id, 'output')}: Any = None")
             if self.wants(step, "status"):
                 to.add(f'{self.name(step.id, "status")} = "skipped"')
@@ -271,7 +275,9 @@ class Ejected:
         return module, function
 
     def _set(self, step: SetValues, here: Here, to: Lines) -> None:
-        to.add(self.python(here).value(step.set_), f"{self.name(step.id, 'output')} = ")
+        name = self.name(step.id, "output")
+        typed = name if step.id in self._declared else f"{name}: dict[str, Any]"
+        to.add(self.python(here).value(step.set_), f"{typed} = ")
 
     def _wait(self, step: Wait, here: Here, to: Lines) -> None:
         self.words.add("sleep")
@@ -281,7 +287,7 @@ class Ejected:
 
     def _stop(self, step: Stop, here: Here, to: Lines) -> None:
         if here.no_stop:
-            raise Refused(step, f"stop within {here.no_stop} has no equivalent: a return ends only that function")
+            raise Refused(step, f"stop within {here.no_stop} has no equivalent: a return would end only that")
         to.add(self.python(here).value(step.stop.output), "return ")
 
     def _fail(self, step: Fail, here: Here, to: Lines) -> None:
@@ -290,8 +296,7 @@ class Ejected:
 
     def _failure(self, step: Step, message: Code, code: Sequence[tuple[str, Code]]) -> Group:
         self.words.add("Failed")
-        named = [("id=", quoted(step.id))] if {"step"} & self.uses.error_parts else []
-        return Group("Failed(", [("", message), *code, *named], ")")
+        return Group("Failed(", [("", message), *code, ("id=", quoted(step.id))], ")")
 
     def _switch(self, step: Switch, here: Here, to: Lines) -> None:
         value = self.python(here).expression(step.switch)
@@ -315,9 +320,11 @@ class Ejected:
             to.add(f"{self.name(step.id, 'output')} = {last}")
 
     def _try(self, step: Try, here: Here, to: Lines) -> None:
+        if here.handling and step.finally_:
+            raise Refused(step, "finally within catch, finally or on_failure has no exact equivalent in Python")
         to.add("try:")
         self._ending(step, step.try_, replace(here, tried=True), to.deeper())
-        inside = replace(here, tried=here.tried or bool(step.finally_))
+        inside = replace(here, tried=here.tried or bool(step.finally_), handling=True)
         if step.catch is not None:
             if any("error" in one.names for one in _uses_in(step.catch)):
                 failed, error = self.names.new("failed"), self.names.new("error")
@@ -333,7 +340,7 @@ class Ejected:
             to.add("finally:")
             to.deeper().add("with cleanup():")
             no_stop = "finally, which would swallow a failure,"
-            self.block(step.finally_, replace(here, no_stop=no_stop), to.deeper().deeper())
+            self.block(step.finally_, replace(here, no_stop=no_stop, handling=True), to.deeper().deeper())
 
     # Loops
 

@@ -55,16 +55,12 @@ class Uses:
 
     steps: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
-    error_parts: set[str] = field(default_factory=set)
 
     def note(self, value: Json, *, bare: bool = False) -> None:
         for tree in _trees(value, bare):
             for name, attribute in referred(tree):
                 self.steps.setdefault(name, set()).update(ATTRIBUTES if attribute is None else (attribute,))
             self.names |= {node.name for node in _all(tree, nodes.Name)}
-            whole = len(list(_named(tree, "error")))
-            parts = [node.attr for node in _all(tree, nodes.Getattr) if _is_name(node.node, "error")]
-            self.error_parts.update(parts if len(parts) == whole else ("step", *parts))
 
 
 @dataclass(frozen=True)
@@ -334,10 +330,6 @@ def _step_of(node: nodes.Node) -> str | None:
 
 def _is_name(node: nodes.Node, name: str) -> bool:
     return isinstance(node, nodes.Name) and node.name == name
-
-
-def _named(tree: nodes.Node, name: str) -> Iterator[nodes.Name]:
-    return (node for node in _all(tree, nodes.Name) if node.name == name)
 
 
 def _all(tree: nodes.Node, kind: Any) -> Iterator[Any]:

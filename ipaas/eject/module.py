@@ -37,13 +37,17 @@ def eject(source: Path | str, file: str | None = None) -> str:
     definition = load_workflow(source, file)
     definition.compile(actions)
     try:
-        return _Module(definition, actions).text()
+        code = _Module(definition, actions).text()
+        compile(code, "ejected", "exec")
+    except SyntaxError as error:
+        raise DefinitionError(f"its blocks are too deep for Python: {error.msg}", file=definition.file) from None
     except Refused as refused:
         steps = (("steps",), definition.steps), (("on_failure",), definition.on_failure)
         place = next(place for at, block in steps for place, step in _places(block, at) if step is refused.step)
         line = definition.line(*place)
         message = f"step {refused.step.id}: {refused}"
         raise DefinitionError(message, file=definition.file, line=line) from None
+    return code
 
 
 def _places(steps: Sequence[Step], at: Place) -> Iterator[tuple[Place, Step]]:
@@ -117,7 +121,9 @@ class _Module:
             names |= dict.fromkeys(FAILURE_NAMES, Python(error))
         ejected.words.add("cleanup")
         inner.add("with cleanup():")
-        ejected.block(definition.on_failure, Here(names, no_stop="on_failure", tried=True), inner.deeper())
+        ejected.block(
+            definition.on_failure, Here(names, no_stop="on_failure", tried=True, handling=True), inner.deeper()
+        )
         inner.add("raise")
 
     def _return(self, here: Here, to: Lines) -> None:

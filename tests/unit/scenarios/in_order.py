@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from executing import URL, block
+from executing import URL, block, steps
 from executing import post as posts
 from executing import step as kind
-from executing import steps
 from scenario import Case, Scenario, post
 
 from connectors import http

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from executing import URL
+from executing import URL, steps
 from executing import post as posts
 from executing import step as kind
-from executing import steps
 from scenario import Case, Scenario
 
 BODY: dict[str, Any] = {
@@ -30,7 +29,10 @@ GIVE: dict[str, Any] = {
     "{{ event.body.tags[event.body.items[0].id] }}": "b",
     "{{ event.body.tags[:1] }}": ["a"],
     "{{ event.body.tags[event.body.items[0].id:] }}": ["b"],
-    "n {{ event.body.id }}, {{ event.body.vip }}, {{ event.body.none }}, {{ event.body.price }}": "n 42, true, null, 1.5",
+    "n {{ event.body.id }}, {{ event.body.vip }}, {{ event.body.none }}": "n 42, true, null",
+    "{{ event.body.price }} and {{ event.body.items[0] }}": '1.5 and {"id": 1, "qty": 2}',
+    "{{ event.body.name }} of {{ event.id | length > 3 }}": "Ada of true",
+    "{{ (event | length) > 3 }}": True,
     "{{ event.body.tags }} and {{ event.body.tags | length }}": '["a", "b"] and 2',
     "say {{ event.body.quote }} {{ 'x' ~ event.body.id }}": 'say it\'s "so" x42',
     "{% raw".replace("{% raw", "{{ '{%' }}"): "{%",
