@@ -140,16 +140,16 @@ class Calls:
 
     Attributes:
         prefix: what stands before the names in the paths.
+        after: the paths of the steps that the next one waits for.
         paths: of the steps that were begun here.
     """
 
-    def __init__(self, steps: Steps, function: Function, prefix: str = "") -> None:
-        self.steps, self.function, self.prefix = steps, function, prefix
+    def __init__(self, steps: Steps, function: Function, prefix: str = "", after: Sequence[str] = ()) -> None:
+        self.steps, self.function, self.prefix, self.after = steps, function, prefix, after
         self.paths: list[str] = []
         self._author = asyncio.current_task()  # whose calls come in one order
         self._named: Counter[str] = Counter()
         self._number = 0
-        self._last: str | None = None
 
     async def run(self, action: Called, arguments: dict[str, Any], body: Callable[[], Awaitable[Any]]) -> Any:
         options, called = action.step_options, action
@@ -188,13 +188,13 @@ class Calls:
         name = id or (name if in_order else f"{name}-{said[:8]}")
         self._named[name] += 1
         path = self.prefix + (name if self._named[name] == 1 else f"{name}-{self._named[name]}")
-        after = [self._last] if in_order and self._last else []
+        after = self.after
         call: dict[str, Any] = {"in": self.steps.execution_id}
         if same:
             call["with"] = said[:16]
         if in_order:
             self._number += 1
-            self._last, call["number"] = path, self._number
+            self.after, call["number"] = [path], self._number
         self._check(path, action, call)
         self.paths.append(path)
         return Placed(path, action, after, call)
@@ -254,9 +254,9 @@ class Calls:
             self.function.fault = fault
             raise
 
-    def inside(self, prefix: str, steps: Steps) -> Calls:
+    def inside(self, prefix: str, steps: Steps, after: Sequence[str]) -> Calls:
         """Where the calls of a loop's round are recorded, which the running task makes."""
-        return Calls(steps, self.function, prefix)
+        return Calls(steps, self.function, prefix, after)
 
 
 @dataclass(frozen=True)

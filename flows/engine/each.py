@@ -164,7 +164,7 @@ class _Round:
         return None
 
     async def run(self, rendered: Any, doing: Doing) -> Any:
-        calls = self._loop._calls.inside(f"{doing.path}.", doing.steps)
+        calls = self._loop._calls.inside(f"{doing.path}.", doing.steps, doing.after)
         token = current_runner.set(calls)
         try:
             result = await self._loop._function(self._item)
@@ -236,7 +236,7 @@ class _Rounds(AsyncIterator[Any]):
             loop, self._loop = self._loop, None
             await loop.end()
             raise StopAsyncIteration
-        self._round = self._outer.inside(f"{self._loop.path}[{self._number}].", self._loop.steps)
+        self._round = self._loop.round(self._number)
         current_runner.set(self._round)
         self._number += 1
         return self._loop.items[self._number - 1]
@@ -256,14 +256,10 @@ class _Rounds(AsyncIterator[Any]):
 
 
 class _Beside:
-    """The step of an `async for`, and how it is told that that has ended.
+    """The step of an `async for`, and how it is told that that has ended."""
 
-    Attributes:
-        steps: of its rounds.
-    """
-
-    def __init__(self, calls: Calls, path: str) -> None:
-        self.path, self.steps = path, calls.steps
+    def __init__(self, calls: Calls, placed: Placed) -> None:
+        self._calls, self._placed, self._steps = calls, placed, calls.steps
         self.items: list[Any] = []
         self._begun = asyncio.get_running_loop().create_future()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -272,7 +268,7 @@ class _Beside:
     @classmethod
     async def begin(cls, calls: Calls, placed: Placed, items: list[Any]) -> _Beside:
         """Raises what it can't begin for."""
-        loop = cls(calls, placed.path)
+        loop = cls(calls, placed)
         loop._step = asyncio.create_task(calls.ended(placed, loop._work, keep={"items": items}))
         calls.function.background.add(loop._step)
         await asyncio.wait([loop._step, loop._begun], return_when=asyncio.FIRST_COMPLETED)
@@ -291,9 +287,13 @@ class _Beside:
             await self._rounds(doing)
 
     async def _rounds(self, doing: Doing) -> None:
-        self.steps = doing.steps
+        self._steps = doing.steps
         self._begun.set_result(None)
         await self._left
+
+    def round(self, number: int) -> Calls:
+        """Where the calls of this round are recorded."""
+        return self._calls.inside(f"{self._placed.path}[{number}].", self._steps, self._placed.after)
 
     async def end(self, failure: Exception | None = None) -> None:
         """Returns once its end is recorded.
@@ -305,6 +305,6 @@ class _Beside:
         if failure is None:
             self._left.set_result(None)
         else:
-            step = (isinstance(failure, IpaasError) and failure.path) or self.path
+            step = (isinstance(failure, IpaasError) and failure.path) or self._placed.path
             self._left.set_exception(StepFailed(step, error_document(failure)))
         await self._step

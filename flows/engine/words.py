@@ -116,7 +116,9 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
         found = [one for one in errors.exceptions if isinstance(one, ends)] or errors.exceptions
         raise found[0] from None
     finally:
-        calls.paths += [path for branch in branches for path in branch.calls.paths]
+        paths = [path for branch in branches for path in branch.calls.paths]
+        calls.paths += paths
+    calls.after = paths or calls.after
     return tuple(task.result() for task in tasks)
 
 
