@@ -26,6 +26,7 @@ from flows.language.for_each import MOST_TASKS, ForEach, LoopRounds
 from flows.language.outcomes import StepFailed
 from flows.language.step import Scope
 from foundation.errors import ActionError, DefinitionError, IpaasError, StorageUnavailable
+from foundation.tracing import current_span, go_on_below
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -224,6 +225,7 @@ class _Rounds(AsyncIterator[Any]):
         self._loop: _Beside | None = None
         self._round: Calls | None = None
         self._number = 0
+        self._around = current_span()
 
     async def __anext__(self) -> Any:
         if self._loop is None or self._outer is None:
@@ -238,6 +240,7 @@ class _Rounds(AsyncIterator[Any]):
             raise StopAsyncIteration
         self._round = self._loop.round(self._number)
         current_runner.set(self._round)
+        go_on_below(self._loop.span)
         self._number += 1
         return self._loop.items[self._number - 1]
 
@@ -246,6 +249,7 @@ class _Rounds(AsyncIterator[Any]):
             return
         if current_runner.get(None) is self._round:
             current_runner.set(self._outer)
+            go_on_below(self._around)
         self._round.steps.journal.forget(self._round.paths)
         self._round = None
 
@@ -261,6 +265,7 @@ class _Beside:
     def __init__(self, calls: Calls, placed: Placed) -> None:
         self._calls, self._placed, self._steps = calls, placed, calls.steps
         self.items: list[Any] = []
+        self.span = current_span()
         self._begun = asyncio.get_running_loop().create_future()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._step: asyncio.Task[StepExecution] | None = None
@@ -287,7 +292,7 @@ class _Beside:
             await self._rounds(doing)
 
     async def _rounds(self, doing: Doing) -> None:
-        self._steps = doing.steps
+        self._steps, self.span = doing.steps, current_span()
         self._begun.set_result(None)
         await self._left
 

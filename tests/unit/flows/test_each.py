@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from executing import URL, Bench, bench
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from connectors import http, log
 from flows import Event, each, step, workflow
 from flows.history import Execution, Hold, MemoryStore, Status, StepExecution
 from flows.on_prefect.flow import WorkflowFlow
+from foundation import tracing
 from foundation.errors import IpaasError, RemoteError
 
 
@@ -345,6 +349,41 @@ async def test_a_secret_is_masked_in_what_a_round_returns() -> None:
 
     assert execution.output == ["********"]
     assert "s3cret" not in json.dumps([one.output for one in execution.steps])
+
+
+# What is traced
+
+
+@pytest.mark.parametrize("form", ["async for", "function"])
+async def test_what_is_done_in_a_loop_is_below_it_in_a_trace(on: Bench, form: str) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    @workflow()
+    async def loops(event: Event) -> None:
+        if form == "function":
+            await each([1], reserve, id="lines")
+        else:
+            async for line in each([1, 2], id="lines"):
+                await reserve(line)
+                break
+        await post("/z")
+
+    with tracing.use(provider):
+        await ran(on, loops)
+
+    spans = {
+        (one.attributes or {}).get("ipaas.step"): one for one in exporter.get_finished_spans() if one.name == "step"
+    }
+    above = {one.context.span_id: one for one in exporter.get_finished_spans()}
+
+    def around(path: str) -> str | None:
+        parent = spans[path].parent
+        assert parent
+        return str((above[parent.span_id].attributes or {}).get("ipaas.step"))
+
+    assert around("lines[0].http.request") == ("lines[0]" if form == "function" else "lines")
+    assert around("lines") == around("http.request") == "None"  # the execution
 
 
 # Many
