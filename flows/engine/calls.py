@@ -104,9 +104,9 @@ async def calling(steps: Steps, scope: Scope, file: str, wrote_host: Callable[[s
         await function.end_left()
         function.check_end()
     except Exception as error:
-        await function.end_left(error)
         if function.fault:
             raise function.fault from None
+        await function.end_left(error)
         raise
     finally:
         current_runner.reset(token)
@@ -181,6 +181,8 @@ class Calls:
             DefinitionError: the id is none.
             NonDeterministic: in an earlier run of the execution something else was called here.
         """
+        if self.function.fault:
+            raise self.function.fault
         await self.function.end_left()
         if id is not None and not STEP_ID.fullmatch(id):
             raise DefinitionError(f"{id!r} is not a step id: a letter, then letters, digits, dashes and underscores")
@@ -200,8 +202,6 @@ class Calls:
         return Placed(path, action, after, call)
 
     def _check(self, path: str, action: str, call: Mapping[str, Any]) -> None:
-        if self.function.fault:
-            raise self.function.fault
         number = call.get("number")
         if self.function.earlier is None:
             self.function.earlier = dict(_earlier(self.steps))

@@ -173,11 +173,11 @@ class _Round:
         except (NotRun, StorageUnavailable):
             raise
         except Exception as error:  # noqa: BLE001 - whatever the author's code raises fails the round
+            await doing.steps.cancel_inside(set(calls.paths))
             failure = own_failure(error, calls.function.file)
             raise StepFailed(failure.path or doing.path, error_document(failure)) from None
         finally:
             current_runner.reset(token)
-            await doing.steps.cancel_inside(set(calls.paths))
             doing.steps.journal.forget(calls.paths)
 
 

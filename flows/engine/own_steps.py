@@ -74,19 +74,22 @@ async def step(  # type: ignore[misc]  # mypy does not see that Any takes what *
             result, doing.attempts = await run_attempts(name, body, call=call)
             return result
 
-        return await doing.steps.invoke(Invocation(None, doing.path, {}, doing.after, doing.steps.alone), attempts)
+        with doing.steps.parking.busy():
+            return await doing.steps.invoke(Invocation(None, doing.path, {}, doing.after, doing.steps.alone), attempts)
 
     return await calls.perform(await calls.place("step", name, list(args), id=id), work)
 
 
 async def sleep(duration: str | float, *, id: str | None = None) -> None:
-    """Waits for a duration (`20s`, or seconds), as YAML's `wait`. After a crash it ends when it would have ended.
+    """Waits for a duration (`20s`, `3d`, or seconds), as YAML's `wait`: a long one holds nothing.
 
     Args:
         id: its path; default: `sleep`, from the second one on with a number.
     """
     calls = current_calls("sleep")
-    wait = Wait.model_validate({"id": "sleep", "wait": in_seconds(duration)})
-    await calls.perform(
-        await calls.place(Wait.kind, "sleep", wait.wait, id=id), lambda kept, doing: wait.run(None, doing)
-    )
+    seconds = in_seconds(duration)
+
+    async def work(kept: Mapping[str, Any], doing: Doing) -> None:
+        await doing.wait("time", seconds=seconds)
+
+    await calls.perform(await calls.place(Wait.kind, "sleep", seconds, id=id), work)

@@ -14,6 +14,7 @@ from connectors.kit.call import current_runner
 from flows.engine.calls import Calls, current_calls
 from flows.engine.each import Failure
 from flows.engine.failures import NonDeterministic, NotRun, error_document
+from flows.engine.parking import Parked
 from flows.expressions import Expression, compile_url, compile_value
 from flows.language.ends import FailedOnPurpose
 from flows.language.outcomes import as_seen
@@ -111,10 +112,11 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(branch.run(one)) for branch, one in zip(branches, awaitables, strict=True)]
     except BaseExceptionGroup as errors:
+        ends = (Parked, NotRun, StorageUnavailable, NonDeterministic)
+        if found := [one for one in errors.exceptions if isinstance(one, ends)]:
+            raise found[0] from None
         await calls.steps.cancel_inside({path for branch in branches for path in branch.calls.paths})
-        ends = (NotRun, StorageUnavailable, NonDeterministic)
-        found = [one for one in errors.exceptions if isinstance(one, ends)] or errors.exceptions
-        raise found[0] from None
+        raise errors.exceptions[0] from None
     finally:
         paths = [path for branch in branches for path in branch.calls.paths]
         calls.paths += paths

@@ -19,7 +19,7 @@ from flows.language.step import Step, every_step, seen_of
 from flows.language.switch import Switch
 from flows.language.try_catch import Try
 from flows.language.uses import Uses as UsesAction
-from flows.language.wait import Wait
+from flows.language.wait import Wait, WaitFor
 from flows.language.workflow import Workflow
 from ipaas.eject.expressions import Python, Translator, Uses
 from ipaas.eject.layout import Code, Group, Lines, literal, number, quoted
@@ -280,6 +280,8 @@ class Ejected:
         to.add(self.python(here).value(step.set_), f"{typed} = ")
 
     def _wait(self, step: Wait, here: Here, to: Lines) -> None:
+        if isinstance(step.wait, WaitFor):
+            raise Refused(step, "a wait for an instant, a signal or a callback has no equivalent that is known here")
         self.words.add("sleep")
         to.add(f"await sleep({number(step.wait)}, id={quoted(step.id)})")
         if self.wants(step, "output"):
