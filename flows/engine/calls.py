@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol
 from connectors.kit.call import Called, current_call, current_runner
 from flows.engine.doing import Doing
 from flows.engine.failures import NonDeterministic, NotRun, earlier_failure
+from flows.engine.parking import Parked
 from flows.engine.step import Steps
 from flows.history import Status, StepExecution
 from flows.language.outcomes import StepFailed
@@ -181,9 +182,12 @@ class Calls:
             DefinitionError: the id is none.
             NonDeterministic: in an earlier run of the execution something else was called here.
         """
+        if self.steps.parking.is_parked:  # a `finally`, perhaps
+            raise Parked
         if self.function.fault:
             raise self.function.fault
-        await self.function.end_left()
+        if not (task := asyncio.current_task()) or not task.cancelling():
+            await self.function.end_left()
         if id is not None and not STEP_ID.fullmatch(id):
             raise DefinitionError(f"{id!r} is not a step id: a letter, then letters, digits, dashes and underscores")
         in_order, said = asyncio.current_task() is self._author, _digest(arguments)

@@ -22,7 +22,7 @@ from flows.engine.failures import NotRun, earlier_failure, error_document
 from flows.expressions import Placeholder
 from flows.expressions.values import describe
 from flows.history import Status, StepExecution
-from flows.language.for_each import MOST_TASKS, ForEach, LoopRounds
+from flows.language.for_each import MOST_TASKS, ROUND, ForEach, LoopRounds
 from flows.language.outcomes import StepFailed
 from flows.language.step import Scope
 from foundation.errors import ActionError, DefinitionError, IpaasError, StorageUnavailable
@@ -151,7 +151,7 @@ class _Loop(ForEach):
 class _Round:
     """One call of the function, as a step."""
 
-    action = "each"
+    action: ClassVar[str] = ROUND
     decides: ClassVar[bool] = False
     is_instant: ClassVar[bool] = False
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_TASKS: Final = 100
 """Items up to which each item's actions are tasks of their own; a longer loop is one task."""
+ROUND: Final = "each"
+"""What the history says of a round that is a call of a Python function."""
 _BREATH: Final = 50
 """Items after which others get their turn, should none of the items have had to wait for anything."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
