@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from connectors.kit.call import Called, current_call, current_runner
+from flows.engine.authors_code import author_line
 from flows.engine.doing import Doing
 from flows.engine.failures import NonDeterministic, NotRun, earlier_failure
 from flows.engine.parking import Parked
@@ -31,7 +30,7 @@ from flows.engine.step import Steps
 from flows.history import Status, StepExecution
 from flows.language.outcomes import StepFailed
 from flows.language.step import STEP_ID, Scope
-from foundation.errors import ActionError, DefinitionError, IpaasError, StorageUnavailable
+from foundation.errors import DefinitionError, IpaasError, StorageUnavailable
 
 Work = Callable[[Mapping[str, Any], Doing], Awaitable[Any]]
 """What a step does. It is given what was recorded when it began, and what a step does things with."""
@@ -55,7 +54,7 @@ class Placed:
 class Loop(Protocol):
     """A loop that its author's code left before its end."""
 
-    async def end(self, failure: Exception | None = None) -> None: ...
+    async def end(self, why: BaseException | None = None) -> None: ...
 
 
 @dataclass
@@ -86,9 +85,13 @@ class Function:
         if left and not self.fault:
             self.fault = NonDeterministic(f"{left[0]} was called before, and now it ended without that")
 
-    async def end_left(self, failure: Exception | None = None) -> None:
+    async def end_left(self, why: BaseException | None = None) -> None:
+        """
+        Args:
+            why: what the function as a whole ended with, out of these loops.
+        """
         while self.left:
-            await self.left.pop(0).end(failure)
+            await self.left.pop(0).end(why)
 
 
 @asynccontextmanager
@@ -104,7 +107,7 @@ async def calling(steps: Steps, scope: Scope, file: str, wrote_host: Callable[[s
         yield
         await function.end_left()
         function.check_end()
-    except Exception as error:
+    except (Exception, Parked) as error:
         if function.fault:
             raise function.fault from None
         await function.end_left(error)
@@ -279,52 +282,6 @@ class _Step:
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Any:
         return await self.work(rendered, doing)
-
-
-def own_failure(error: Exception, file: str) -> IpaasError:
-    """What an author's own code raised, as the failure of a step: one line that says where in the file it was."""
-    if isinstance(error, IpaasError):
-        return error
-    line = line_in(error, file)
-    place = f" ({Path(file).name}:{line})" if line else ""
-    return ActionError(f"{type(error).__name__}: {' '.join(str(error).split())}{place}")
-
-
-def as_json(value: Any, what: str) -> Any:
-    """A copy of a value as the history gives it back, tuples as lists; what a dry run has in place of results stays.
-
-    Raises:
-        ActionError: it is no JSON; the message begins with `what`.
-    """
-    match value:
-        case None | str() | bool() | int():
-            return value
-        case float() if math.isfinite(value):
-            return value
-        case list() | tuple():
-            return [as_json(item, what) for item in value]
-        case Mapping() if all(isinstance(key, str) for key in value):
-            return {key: as_json(item, what) for key, item in value.items()}
-    kind = "a mapping whose keys are no strings" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-    raise ActionError(f"{what} is recorded, and has to be JSON; it holds {kind}")
-
-
-def line_in(error: BaseException, file: str) -> int | None:
-    """The innermost line of the file that an exception came through."""
-    line, traceback = None, error.__traceback__
-    while traceback:
-        if traceback.tb_frame.f_code.co_filename == file:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return line
-
-
-def author_line(file: str) -> int | None:
-    """The line of the file that is being executed."""
-    frame = sys._getframe()
-    while frame and frame.f_code.co_filename != file:
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame.f_lineno if frame else None
 
 
 def _call_of(recorded: StepExecution, execution_id: str) -> Mapping[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar, TypeVarTuple, overload
 
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call, current_call
-from flows.engine.calls import as_json, current_calls, own_failure
+from flows.engine.authors_code import as_json, own_failure
+from flows.engine.calls import current_calls
 from flows.engine.doing import Doing
 from flows.engine.invoke import Invocation, Logger
 from flows.language.step import STEP_ID
