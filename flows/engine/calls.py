@@ -12,10 +12,8 @@ was called with; a function that does something else is stopped, before wrong re
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ from connectors.kit.call import Called, current_call, current_runner
 from flows.engine.authors_code import author_line
 from flows.engine.doing import Doing
 from flows.engine.failures import NonDeterministic, NotRun, earlier_failure
+from flows.engine.known_calls import call_of, digest, earlier_calls
 from flows.engine.parking import Parked
 from flows.engine.step import Steps
 from flows.history import Status, StepExecution
@@ -193,7 +192,7 @@ class Calls:
             await self.function.end_left()
         if id is not None and not STEP_ID.fullmatch(id):
             raise DefinitionError(f"{id!r} is not a step id: a letter, then letters, digits, dashes and underscores")
-        in_order, said = asyncio.current_task() is self._author, _digest(arguments)
+        in_order, said = asyncio.current_task() is self._author, digest(arguments)
         name = id or (name if in_order else f"{name}-{said[:8]}")
         self._named[name] += 1
         path = self.prefix + (name if self._named[name] == 1 else f"{name}-{self._named[name]}")
@@ -204,28 +203,28 @@ class Calls:
         if in_order:
             self._number += 1
             self.after, call["number"] = [path], self._number
-        self._check(path, action, call)
+        if fault := self._difference(path, action, call):
+            line = author_line(self.function.file)
+            where = f"{Path(self.function.file).name}:{line}: " if line else ""
+            self.function.fault = NonDeterministic(where + fault)
+            raise self.function.fault
         self.paths.append(path)
         return Placed(path, action, after, call)
 
-    def _check(self, path: str, action: str, call: Mapping[str, Any]) -> None:
-        number = call.get("number")
+    def _difference(self, path: str, action: str, call: Mapping[str, Any]) -> str | None:
+        """What is not as it was in an earlier run of the execution, if anything is not."""
         if self.function.earlier is None:
-            self.function.earlier = dict(_earlier(self.steps))
+            self.function.earlier = dict(earlier_calls(self.steps.journal.steps, self.steps.execution_id))
+        number = call.get("number")
         before = self.function.earlier.pop((self.prefix, number), path) if number else path
-        recorded = self.steps.journal.steps.get(path)
         if before != path:
-            fault = f"call {number} {_where(self.prefix)}was {before} before, and is {path} now"
-        elif recorded and recorded.action != action:
-            fault = f"{path} was {recorded.action} before, and is {action} now"
-        elif recorded and _call_of(recorded, self.steps.execution_id).get("with", call.get("with")) != call.get("with"):
-            fault = f"{path} was called with other arguments before"
-        else:
-            return
-        line = author_line(self.function.file)
-        place = f"{Path(self.function.file).name}:{line}: " if line else ""
-        self.function.fault = NonDeterministic(place + fault)
-        raise self.function.fault
+            where = f"in {self.prefix.removesuffix('.')} " if self.prefix else ""
+            return f"call {number} {where}was {before} before, and is {path} now"
+        recorded = self.steps.journal.steps.get(path)
+        if recorded and recorded.action != action:
+            return f"{path} was {recorded.action} before, and is {action} now"
+        said = call_of(recorded, self.steps.execution_id).get("with") if recorded else None
+        return f"{path} was called with other arguments before" if said and said != call.get("with") else None
 
     async def perform(self, placed: Placed, work: Work, *, keep: Mapping[str, Any] | None = None) -> Any:
         """Runs the step unless it had ended before; its output.
@@ -284,39 +283,7 @@ class _Step:
         return await self.work(rendered, doing)
 
 
-def _call_of(recorded: StepExecution, execution_id: str) -> Mapping[str, Any]:
-    """What is recorded of a call. What a replay took over was perhaps called by another version: nothing."""
-    call: Mapping[str, Any] = (recorded.decision or {}).get("call") or {}
-    return call if call.get("in") == execution_id else {}
-
-
-def _earlier(steps: Steps) -> Iterator[tuple[tuple[str, int], str]]:
-    for path, recorded in steps.journal.steps.items():
-        if number := _call_of(recorded, steps.execution_id).get("number"):
-            yield (path[: path.rfind("].") + 2] if "]." in path else "", number), path
-
-
-def _where(prefix: str) -> str:
-    return f"in {prefix.removesuffix('.')} " if prefix else ""
-
-
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _digest(arguments: Any) -> str:
-    try:
-        written = json.dumps(arguments, sort_keys=True, default=_stable)
-    except (TypeError, ValueError):
-        written = repr(arguments)
-    return hashlib.sha256(written.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _stable(value: Any) -> Any:
-    """What is no JSON, so that it is written the same whenever it is the same; an object's address is not."""
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(repr, value))
-    written = repr(value)
-    return type(value).__qualname__ if " at 0x" in written else written

@@ -17,7 +17,8 @@ from flows.language.workflow import Workflow
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.python_source import schedule, webhook, workflow
 from foundation.errors import DefinitionError
-from ipaas.eject.blocks import Ejected, Here, Refused, note
+from ipaas.eject.blocks import Blocks
+from ipaas.eject.ejected import Here, Refused, note
 from ipaas.eject.expressions import Python, Uses
 from ipaas.eject.layout import Code, Group, Lines, literal
 from ipaas.eject.names import Names
@@ -73,7 +74,7 @@ class _Module:
         if self._function[0].isdigit() or not self._function.isidentifier():
             self._function = names.new(f"workflow_{self._function}")
         outputs = {step for step, attributes in uses.steps.items() if "output" in attributes}
-        self._ejected = Ejected(definition, actions, names, uses, _with_last(definition.every_step(), outputs))
+        self._ejected = Blocks(definition, actions, names, uses, _with_last(definition.every_step(), outputs))
         for step in definition.every_step():
             if step.id in outputs:
                 self._ejected.name(step.id, "output")
