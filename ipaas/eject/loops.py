@@ -47,7 +47,7 @@ def for_each(blocks: Blocks, step: ForEach, here: Here, to: Lines) -> None:
     inside = replace(here, names=names)
     listed = step.for_each
     items = (
-        blocks.python(here).expression(listed).code if isinstance(listed, str) else blocks.python(here).value(listed)
+        blocks.python(here).expression(listed).whole if isinstance(listed, str) else blocks.python(here).value(listed)
     )
     if index:
         items = Group("enumerate(", [("", items)], ")")
