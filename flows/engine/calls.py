@@ -27,7 +27,6 @@ from flows.engine.known_calls import call_of, digest, earlier_calls
 from flows.engine.parking import Parked
 from flows.engine.step import Steps
 from flows.history import Status, StepExecution
-from flows.language.outcomes import StepFailed
 from flows.language.step import STEP_ID, Scope
 from foundation.errors import DefinitionError, IpaasError, StorageUnavailable
 
@@ -247,7 +246,9 @@ class Calls:
         ended = await self.ended(placed, noting, keep=keep)
         if ended.status is not Status.FAILED:
             return ended.output
-        error = raised[0] if raised and not isinstance(raised[0], StepFailed) else earlier_failure(ended.error)
+        error = earlier_failure(ended.error)  # the author catches the same, whether it has just failed or did before
+        if raised and type(raised[0]) is type(error):
+            error = raised[0]
         error.path = ended.error.get("step") or ended.path
         raise error
 

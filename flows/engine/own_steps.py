@@ -1,4 +1,4 @@
-"""`step`: an author's own function as a recorded step. `sleep`: YAML's `wait` for a while."""
+"""`step`: an author's own function as a recorded step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from flows.engine.calls import current_calls
 from flows.engine.doing import Doing
 from flows.engine.invoke import Invocation, Logger
 from flows.language.step import STEP_ID
-from flows.language.wait import Wait
-from foundation.duration import in_seconds
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -79,18 +77,3 @@ async def step(  # type: ignore[misc]  # mypy does not see that Any takes what *
             return await doing.steps.invoke(Invocation(None, doing.path, {}, doing.after, doing.steps.alone), attempts)
 
     return await calls.perform(await calls.place("step", name, list(args), id=id), work)
-
-
-async def sleep(duration: str | float, *, id: str | None = None) -> None:
-    """Waits for a duration (`20s`, `3d`, or seconds), as YAML's `wait`: a long one holds nothing.
-
-    Args:
-        id: its path; default: `sleep`, from the second one on with a number.
-    """
-    calls = current_calls("sleep")
-    seconds = in_seconds(duration)
-
-    async def work(kept: Mapping[str, Any], doing: Doing) -> None:
-        await doing.wait("time", seconds=seconds)
-
-    await calls.perform(await calls.place(Wait.kind, "sleep", seconds, id=id), work)

@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from flows.language.approve import Approve
+from flows.language.call import Call
 from flows.language.ends import Fail, Stop
 from flows.language.for_each import ForEach
 from flows.language.place import FAILURE_NAMES
 from flows.language.repeat import Repeat
 from flows.language.set_values import SetValues
+from flows.language.signal import Signal
 from flows.language.step import Step, every_step, seen_of
 from flows.language.switch import Switch
 from flows.language.try_catch import Try
 from flows.language.uses import Uses as UsesAction
-from flows.language.wait import Wait, WaitFor
-from ipaas.eject import loops
+from flows.language.wait import Wait
+from ipaas.eject import loops, waits
 from ipaas.eject.ejected import Ejected, Here, Refused, uses_in
 from ipaas.eject.expressions import Python
-from ipaas.eject.layout import Code, Group, Lines, number, quoted
+from ipaas.eject.layout import Code, Group, Lines, quoted
 from ipaas.eject.order import InTurn, Order, SideBySide, Tangled, order_of
 
 
@@ -45,6 +48,8 @@ class Blocks(Ejected):
                 to.add(f'{self.name(step.id, "status")} = "skipped"')
             if self.wants(step, "error"):
                 to.add(f"{self.name(step.id, 'error')}: Any = None")
+            if isinstance(step, Wait) and step.id in self.uses.callbacks:
+                to.add(waits.callback(self, step), f"{self.name(step.id, 'callback')} = ")
 
     def _seen(self, steps: Sequence[Step]) -> list[Step]:
         """The steps, and those in their blocks that are no loop's rounds."""
@@ -152,7 +157,10 @@ class Blocks(Ejected):
             Repeat: lambda step, here, to: loops.repeat(self, step, here, to),
             Switch: self._switch,
             Try: self._try,
-            Wait: self._wait,
+            Wait: lambda step, here, to: waits.wait(self, step, here, to),
+            Approve: lambda step, here, to: waits.approve(self, step, here, to),
+            Signal: lambda step, here, to: waits.signal(self, step, here, to),
+            Call: lambda step, here, to: waits.call(self, step, here, to),
             Stop: self._stop,
             Fail: self._fail,
         }
@@ -168,14 +176,6 @@ class Blocks(Ejected):
         name = self.name(step.id, "output")
         typed = name if step.id in self.declared else f"{name}: dict[str, Any]"
         to.add(self.python(here).value(step.set_), f"{typed} = ")
-
-    def _wait(self, step: Wait, here: Here, to: Lines) -> None:
-        if isinstance(step.wait, WaitFor):
-            raise Refused(step, "a wait for an instant, a signal or a callback has no equivalent that is known here")
-        self.words.add("sleep")
-        to.add(f"await sleep({number(step.wait)}, id={quoted(step.id)})")
-        if self.wants(step, "output"):
-            to.add(f"{self.name(step.id, 'output')} = None")
 
     def _stop(self, step: Stop, here: Here, to: Lines) -> None:
         if here.no_stop:

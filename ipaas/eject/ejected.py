@@ -10,16 +10,20 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from connectors.kit.action import Action
 from flows.expressions import is_template
+from flows.language.approve import Approve
+from flows.language.call import Call
 from flows.language.ends import Fail, Stop
 from flows.language.for_each import ForEach
 from flows.language.repeat import Repeat
 from flows.language.set_values import SetValues
+from flows.language.signal import Signal
 from flows.language.step import Step, every_step
 from flows.language.switch import Switch
 from flows.language.uses import Uses as UsesAction
+from flows.language.wait import Wait, WaitFor
 from flows.language.workflow import Workflow
 from ipaas.eject.expressions import Python, Translator, Uses
-from ipaas.eject.layout import Code, Group, Lines, literal, number, quoted
+from ipaas.eject.layout import Code, Group, Lines, duration, literal, quoted
 from ipaas.eject.names import Names
 
 
@@ -97,7 +101,7 @@ class Ejected:
         module, function = self._imported(step, action)
         called = f"{module}.{function}" + (f".with_id({quoted(step.id)})" if named else "")
         if step.timeout is not None:
-            called += f".with_timeout({number(step.timeout)})"
+            called += f".with_timeout({duration(step.timeout)})"
         if step.retry is not None:
             said = step.retry.model_dump(exclude_defaults=True)
             options = [(f"{key}=", literal(value)) for key, value in said.items()]
@@ -177,3 +181,11 @@ def note(step: Step, found: Uses) -> None:
             found.note(step.stop.output)
         case Fail():
             found.note(step.fail)
+        case Wait() if isinstance(step.wait, WaitFor):
+            found.note([step.wait.until, step.wait.signal])
+        case Approve():
+            found.note(step.approve.message)
+        case Signal():
+            found.note([step.signal, step.body])
+        case Call():
+            found.note(step.with_)

@@ -51,16 +51,19 @@ class Uses:
 
     Attributes:
         steps: of each step that is referred to, which of its attributes are.
+        callbacks: the steps whose addresses are.
     """
 
     steps: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    callbacks: set[str] = field(default_factory=set)
 
     def note(self, value: Json, *, bare: bool = False) -> None:
         for tree in _trees(value, bare):
             for name, attribute in referred(tree):
                 self.steps.setdefault(name, set()).update(ATTRIBUTES if attribute is None else (attribute,))
             self.names |= {node.name for node in _all(tree, nodes.Name)}
+            self.callbacks |= set(_addresses(tree))
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Translator:
 
     Attributes:
         names: the code of what is in scope by its name.
-        steps: the name of each step's output, status and error.
+        steps: the name of each step's output, status and error, and of what has its address.
         used: gathers the words of `flows` that the code needs.
     """
 
@@ -137,11 +140,16 @@ class Translator:
         items: list[tuple[str, Code]] = [("", quoted(source))]
         items += [(f"{name}=", self.names[name].code) for name in sorted(found & self.names.keys())]
         if steps:
-            said = [
+            known = [
                 (quoted(name), mapping((quoted(key), code) for key, code in parts.items()))
                 for name, parts in steps.items()
             ]
-            items.append(("steps=", mapping(said)))
+            items.append(("steps=", mapping(known)))
+        addresses = sorted({one for tree in trees for one in _addresses(tree)})
+        if addresses:
+            items.append(
+                ("callbacks=", mapping((quoted(one), f"{self.steps(one, 'callback')}.url") for one in addresses))
+            )
         call = Group(f"{word}(", items, ")")
         return Python(one_line(call), parts=call)
 
@@ -239,6 +247,8 @@ class Translator:
             if key not in ATTRIBUTES:
                 raise Inexact
             return Python(self.steps(step, key), "text" if key == "status" else "any")
+        if _is_name(base, "callbacks") and isinstance(key, str):
+            return Python(f"{self.steps(key, 'callback')}.url", "text")
         if _is_name(base, "steps"):
             raise Inexact
         kind: Kind = "text" if _is_name(base, "error") and key in ("message", "code") else "any"
@@ -326,6 +336,15 @@ def _step_of(node: nodes.Node) -> str | None:
         case nodes.Getitem(arg=nodes.Const() as key) if _is_name(node.node, "steps"):
             return str(key.value)
     return None
+
+
+def _addresses(tree: nodes.Node) -> Iterator[str]:
+    """The steps whose addresses an expression refers to: `callbacks.ID`."""
+    for node in _all(tree, (nodes.Getattr, nodes.Getitem)):
+        if _is_name(node.node, "callbacks"):
+            key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+            if isinstance(key, str):
+                yield key
 
 
 def _is_name(node: nodes.Node, name: str) -> bool:

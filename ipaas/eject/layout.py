@@ -59,6 +59,14 @@ def number(value: float) -> str:
     return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
+def duration(seconds: float) -> str:
+    """`"3d"` for 259200.0."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if seconds and seconds % length == 0:
+            return quoted(f"{seconds / length:.0f}{unit}")
+    return number(seconds)
+
+
 def mapping(items: Iterable[tuple[str, Code]]) -> Group:
     return Group("{", [(f"{key}: ", item) for key, item in items], "}")
 

@@ -9,7 +9,7 @@ from flows.language.for_each import ForEach
 from flows.language.repeat import Repeat
 from ipaas.eject.ejected import Here, uses_in
 from ipaas.eject.expressions import Python
-from ipaas.eject.layout import Code, Group, Lines, literal, number, quoted
+from ipaas.eject.layout import Code, Group, Lines, duration, literal, quoted
 
 if TYPE_CHECKING:
     from ipaas.eject.blocks import Blocks
@@ -25,7 +25,7 @@ def repeat(blocks: Blocks, step: Repeat, here: Here, to: Lines) -> None:
     if every:
         blocks.words.add("sleep")
         inner.add(f"if {index}:")
-        inner.deeper().add(f"await sleep({number(every)})")
+        inner.deeper().add(f"await sleep({duration(every)})")
     inside = replace(here, names={**here.names, "index": Python(index, "number")})
     blocks.function(step.steps, inside, inner)
     inner.add(blocks.python(inside).expression(rounds.until).whole, "if ", ":")

@@ -202,7 +202,7 @@ def _with_last(steps: Iterator[Step], outputs: set[str]) -> set[str]:
     found = set(outputs)
     for step in steps:  # each before those inside it
         if step.id in found:
-            found |= {inner.steps[-1].id for inner in step.inner() if inner.at != ("finally",)}
+            found |= {inner.steps[-1].id for inner in step.inner() if inner.at[-1] not in ("finally", "notify")}
     return found
 
 

@@ -9,6 +9,7 @@ from scenario import ejected
 from unit.scenarios.in_order import IN_ORDER
 from unit.scenarios.loops import LOOPS
 from unit.scenarios.values import VALUES
+from unit.scenarios.waiting import WAITING
 
 WORDS = """
 from typing import Any, assert_type
@@ -48,7 +49,7 @@ async def wrong(lines: list[str]) -> None:
 
 def test_ejected_code_and_what_authors_are_given_have_the_types_they_should(tmp_path: Path) -> None:
     (tmp_path / "words.py").write_text(WORDS)
-    for number, scenario in enumerate([*IN_ORDER, *LOOPS, *VALUES]):
+    for number, scenario in enumerate([*IN_ORDER, *LOOPS, *VALUES, *WAITING]):
         (tmp_path / f"workflow_{number}.py").write_text(ejected(scenario.yaml), encoding="utf-8")
     root = Path(__file__).parents[2]  # whose settings and cache are those of `make check`
 

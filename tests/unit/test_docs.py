@@ -82,6 +82,13 @@ def test_a_workflow_of_the_documentation_checks(language: str, source: str, tmp_
     assert [str(fault) for fault in check([file])] == []
 
 
+@pytest.mark.parametrize("source", [source for _, language, source in snippets() if language == "yaml"])
+def test_a_yaml_workflow_of_the_documentation_can_be_ejected(source: str, tmp_path: Path) -> None:
+    file = tmp_path / "workflow.py"
+    file.write_text(eject(source), encoding="utf-8")
+    assert [str(fault) for fault in check([file])] == []
+
+
 EXAMPLE = re.compile(
     r"^```(yaml|python) workflow\n(.*?)^```\n+```json event\n(.*?)^```\n+```json output\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,

@@ -11,6 +11,7 @@ from in_order import IN_ORDER
 from loops import LOOPS
 from scenario import Case, Scenario, check, ejected
 from values import VALUES
+from waiting import WAITING
 
 SCENARIOS = [*IN_ORDER, *LOOPS, *VALUES]
 FORMS = [
@@ -33,7 +34,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 def test_ejected_code_is_formatted_as_ruff_does(tmp_path: Path) -> None:
-    for number, scenario in enumerate(SCENARIOS):
+    for number, scenario in enumerate([*SCENARIOS, *WAITING]):
         (tmp_path / f"workflow_{number}.py").write_text(ejected(scenario.yaml), encoding="utf-8")
 
     for width in ("88", "120"):
