@@ -65,13 +65,13 @@ def check_files(
 
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
-    """Everything that is wrong with the workflow by itself, by line."""
+    """Everything that is wrong with the workflow by itself, in the order of the file."""
     found = [*check_declaration(workflow), *workflow.check(actions)]
     try:
         workflow.compile(actions)
     except DefinitionErrors as errors:
         found += errors.errors
-    return sorted(found, key=lambda fault: fault.line or 0)
+    return sorted(found, key=lambda fault: (fault.line or 0, fault.column or 0))
 
 
 def check_declaration(declaration: Declaration) -> list[DefinitionError]:

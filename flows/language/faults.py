@@ -15,11 +15,11 @@ class DefinitionErrors(DefinitionError):
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in errors))
         first = self.errors[0]
-        self.message, self.file, self.line = first.message, first.file, first.line
+        self.message, self.file, self.line, self.column = first.message, first.file, first.line, first.column
 
 
 class Faults:
-    """What is wrong with a declaration, each fault with its file and line."""
+    """What is wrong with a declaration, each fault with its file, line and column."""
 
     def __init__(self, declaration: Declaration) -> None:
         self._declaration = declaration
@@ -27,8 +27,10 @@ class Faults:
 
     def add(self, path: Path, message: str) -> None:
         """Notes a fault of what stands at `path`."""
-        line = self._declaration.line(*path)
-        self.found.append(DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line))
+        line, column = self._declaration.position(*path)
+        self.found.append(
+            DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line, column=column)
+        )
 
 
 def written(path: Path) -> str:

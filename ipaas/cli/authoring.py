@@ -26,15 +26,15 @@ Paths = Annotated[list[Path] | None, typer.Argument(help="Files and folders; def
 
 @authoring.command()
 def check(paths: Paths = None, as_json: AsJson = False) -> None:
-    """Checks workflows without starting anything: `file:line: message`; exit code 1 on any error. A Python file that
-    defines workflows is executed to read them, and named; no other one is."""
+    """Checks workflows without starting anything: `file:line:column: message`; exit code 1 on any error. A Python file
+    that defines workflows is executed to read them, and named; no other one is."""
     connect()
     from ipaas.publish import CATALOG
     from ipaas.publish import check as check_paths
 
     faults = check_paths(paths or [CATALOG], executing=_say_what_is_executed)
     if as_json:
-        print_json([{"file": fault.file, "line": fault.line, "message": fault.message} for fault in faults])
+        print_json([{key: getattr(fault, key) for key in ("file", "line", "column", "message")} for fault in faults])
     else:
         for fault in faults:
             typer.echo(str(fault), err=True)

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.kit.action import Unrendered
 from flows.language.check import check_declaration, check_files, check_together, check_workflow
-from flows.language.definition import Declaration
+from flows.language.definition import Declaration, Position
 from flows.language.yaml_source import declare, load_workflow
 
 
@@ -46,7 +46,9 @@ STEPS = "steps:\n  - {id: a, uses: log.message, with: {text: hi}}\n"
 
 
 def faults(text: str) -> list[str]:
-    return [str(fault) for fault in check_workflow(load_workflow(text, file="w.yaml"), ACTIONS)]
+    """Each as `FILE:LINE: PLACE: MESSAGE`; the columns are looked at in `test_check_broken`."""
+    found = check_workflow(load_workflow(text, file="w.yaml"), ACTIONS)
+    return [f"{fault.file}:{fault.line}: {fault.message}" for fault in found]
 
 
 def step_faults(step: str) -> list[str]:
@@ -66,8 +68,8 @@ def test_an_unknown_action_names_the_nearest() -> None:
 
 def test_unknown_and_missing_arguments() -> None:
     assert step_faults("{id: a, uses: log.message, with: {txet: hi}}") == [
-        "w.yaml:3: steps[0].with.txet: log.message has no argument 'txet'; did you mean 'text'?",
         "w.yaml:3: steps[0].with: log.message needs the argument 'text'",
+        "w.yaml:3: steps[0].with.txet: log.message has no argument 'txet'; did you mean 'text'?",
     ]
 
 
@@ -193,7 +195,7 @@ def test_pythons_declarations_are_checked_alike() -> None:
             "input": {"type": 3},
         },
         file="w.py",
-        lines={(): 12},
+        positions={(): Position(12)},
     )
     found = [str(fault) for fault in check_declaration(declaration)]
     assert [fault.split(": ")[:2] for fault in found] == [

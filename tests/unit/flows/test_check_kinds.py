@@ -29,12 +29,12 @@ ACTIONS = {"log.message": FakeAction(inspect.signature(message, eval_str=True))}
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong, each as `LINE: PLACE: MESSAGE`."""
+    """What is wrong, each as `LINE: PLACE: MESSAGE`; the columns are looked at in `test_check_broken`."""
     try:
         found = check_workflow(load_workflow("name: w\n" + text), ACTIONS)
     except DefinitionErrors as errors:
         found = list(errors.errors)
-    return [str(fault) for fault in found]
+    return [f"{fault.line}: {fault.message}" for fault in found]
 
 
 SOUND = """\

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from flows.language.definition import Position
 from flows.language.faults import DefinitionErrors
 from flows.language.workflow import Workflow, compile_answer, compile_dedupe
 from flows.language.yaml_source import declare
@@ -22,7 +23,11 @@ ACTIONS = {"log.message": Renders(), "transform.template": Renders(frozenset({"t
 
 def workflow_of(*steps, **keys) -> Workflow:
     complete = [{"uses": "log.message"} | step for step in steps]
-    return declare(Workflow, {"name": "orders", "steps": complete} | keys, lines={("steps", 0): 2, ("steps", 1): 5})
+    return declare(
+        Workflow,
+        {"name": "orders", "steps": complete} | keys,
+        positions={("steps", 0): Position(2), ("steps", 1): Position(5)},
+    )
 
 
 def compiled(workflow: Workflow) -> Workflow:

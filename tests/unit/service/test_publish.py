@@ -52,7 +52,7 @@ def test_every_fault_of_every_file_is_named_and_nothing_is_compiled(tmp_path: Pa
     with pytest.raises(DefinitionErrors) as error:
         compile_files([folder])
 
-    assert "b.yaml:2: " in str(error.value)
+    assert "b.yaml:2:17: " in str(error.value)
     assert "c.py:2: SystemExit: 1" in str(error.value)
 
 
