@@ -11,7 +11,7 @@ import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from flows.language.place import Place
+from flows.language.place import Place, step_shape
 from flows.language.step import Step, seen_of
 
 DEEPEST: Final = 20
@@ -43,7 +43,6 @@ def compile_block(steps: Sequence[Step], place: Place) -> frozenset[str]:
         refer_out |= refers & place.steps
     if len(waits) == len(known):
         _check_circles(place, waits, known)
-        _check_reached(place, steps)
     return frozenset(refer_out)
 
 
@@ -61,12 +60,14 @@ def _compile_inside(step: Step, here: Place) -> frozenset[str]:
 
 
 def check_block(steps: Sequence[Step], place: Place) -> None:
-    """Tells `place` what is wrong with each step, however deep, beyond its expressions and its order."""
+    """Tells `place` what of each compiled step, however deep, can be known to fail or never to run."""
     for index, step in enumerate(steps):
         here = place.at(index)
         step.check(here)
         for inner in step.inner():
-            check_block(inner.steps, here.at(*inner.at))
+            check_block(inner.steps, here.at(*inner.at).knowing(step.known_inside(here)))
+        place.outputs[step.id] = step_shape(step.gives(here))
+    _check_reached(place, steps)
 
 
 def hidden_steps(steps: Sequence[Step], loop: str | None = None) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
 from flows.language.faults import DefinitionErrors, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
+from flows.language.in_clear import check_code
 from flows.language.input_schema import schema_faults
 from flows.language.place import DEDUPE_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
@@ -49,7 +50,10 @@ def check_files(
     try:
         for file in find_workflow_files(paths, suffixes):
             try:
-                declarations += load(file)
+                loaded = load(file)
+                if file.suffix == ".py" and loaded:
+                    faults += check_code(file.read_text(encoding="utf-8"), str(file))
+                declarations += loaded
             except DefinitionErrors as errors:
                 faults += errors.errors
             except DefinitionError as error:
@@ -66,11 +70,12 @@ def check_files(
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
     """Everything that is wrong with the workflow by itself, in the order of the file."""
-    found = [*check_declaration(workflow), *workflow.check(actions)]
+    found = check_declaration(workflow)
     try:
         workflow.compile(actions)
     except DefinitionErrors as errors:
         found += errors.errors
+    found += workflow.check(actions)
     return sorted(found, key=lambda fault: (fault.line or 0, fault.column or 0))
 
 
@@ -120,7 +125,9 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
             faults.add((*path, "auth"), error.message.removeprefix("auth: "))
-    Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES).value(webhook.dedupe)
+    dedupe = Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES)
+    dedupe.value(webhook.dedupe)
+    dedupe.shape(webhook.dedupe)
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:

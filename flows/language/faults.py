@@ -25,6 +25,10 @@ class Faults:
         self._declaration = declaration
         self.found: list[DefinitionError] = []
 
+    def unheard(self) -> Faults:
+        """Faults of the same declaration that are told to nobody."""
+        return Faults(self._declaration)
+
     def add(self, path: Path, message: str) -> None:
         """Notes a fault of what stands at `path`."""
         line, column = self._declaration.position(*path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, Field, PrivateAttr, StrictInt, field_validator
 
 from flows.expressions import Expression
+from flows.expressions.shapes import INTEGER, Shape
 from flows.language.definition import Duration, Json, Model
 from flows.language.place import Place
 from flows.language.step import Doing, Inner, Step, seen_of
@@ -65,6 +66,10 @@ class Repeat(Step):
         self._until = until.condition(self.repeat.until)
         until.check_steps(until.references)
         place.references.update(until.references & place.steps)
+
+    def gives(self, place: Place) -> Shape:
+        place.knowing({"index": INTEGER}).at("repeat", "until").expression_shape(self.repeat.until)
+        return place.output_of([step.id for step in self.steps])
 
     async def run(self, rendered: Any, doing: Doing) -> Json:
         for number in range(self.repeat.limit):

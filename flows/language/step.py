@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator
 
 from flows.expressions import Expression
+from flows.expressions.shapes import ANYTHING, Shape
 from flows.language.definition import LONGEST_NAME, Json, Model, Path
 from flows.language.place import Place
 
@@ -184,7 +185,17 @@ class Step(Model):
             self._condition = place.at("if").condition(self.if_)
 
     def check(self, place: Place) -> None:
-        """Tells `place` what is wrong with it beyond its expressions and its blocks."""
+        """Tells `place` what can be known to fail: what does not fit what it is for, what never happens."""
+        if self.if_ is not None:
+            place.at("if").expression_shape(self.if_)
+
+    def known_inside(self, place: Place) -> Mapping[str, Shape]:
+        """What is known of the names that its blocks see beyond what it sees itself."""
+        return {}
+
+    def gives(self, place: Place) -> Shape:
+        """What is known of its output, once its blocks were looked at."""
+        return ANYTHING
 
     def wanted(self, scope: Scope) -> bool:
         """Whether it is to run: what its `if` says. Raises ExpressionError."""
@@ -233,3 +244,8 @@ def seen_of(steps: Sequence[Step]) -> Iterator[str]:
         for inner in step.inner():
             if inner.seen:
                 yield from seen_of(inner.steps)
+
+
+def ends_always(steps: Sequence[Step]) -> bool:
+    """Whether a block of these never comes to its end."""
+    return any(step.always_ends_block for step in steps)

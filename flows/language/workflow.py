@@ -8,11 +8,22 @@ from dataclasses import dataclass
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression, compile_value, literal_hosts
+from flows.expressions.shapes import ANYTHING, Shape, mapping, of_schema
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Faults
+from flows.language.in_clear import check_in_clear
 from flows.language.kinds import Block
-from flows.language.place import ANSWER_NAMES, DEDUPE_NAMES, FAILURE_NAMES, STEP_NAMES, VARS_NAMES, Actions, Place
+from flows.language.place import (
+    ANSWER_NAMES,
+    DEDUPE_NAMES,
+    EVENT_KEYS,
+    FAILURE_NAMES,
+    STEP_NAMES,
+    VARS_NAMES,
+    Actions,
+    Place,
+)
 from flows.language.step import Step, by_id, every_step, seen_of
 from foundation.errors import DefinitionError
 
@@ -55,11 +66,20 @@ class Workflow(Declaration):
             raise DefinitionErrors(faults.found)
 
     def check(self, actions: Actions) -> list[DefinitionError]:
-        """What is wrong with its steps beyond their expressions and their order."""
+        """What can be known to fail in it, beyond faulty expressions and the steps' order."""
         faults = Faults(self)
-        check_block(self.steps, Place(faults, actions, ("steps",)))
-        check_block(self.on_failure, Place(faults, actions, ("on_failure",)))
+        place = Place(faults, actions).knowing(self._known())
+        place = place.knowing({"vars": place.at("vars").shape(self.vars)})
+        check_block(self.steps, place.at("steps"))
+        check_block(self.on_failure, place.at("on_failure"))
+        output = place.at("output").shape(self.output)
+        check_answer_shapes(place.knowing({"output": output}), self)
+        check_in_clear(place, self)
         return faults.found
+
+    def _known(self) -> Mapping[str, Shape]:
+        body = ANYTHING if self.input is None else of_schema(self.input)
+        return {"event": mapping(dict.fromkeys(EVENT_KEYS, ANYTHING) | {"body": body})}
 
     def every_step(self) -> Iterator[Step]:
         """All its steps, however deep, those of `on_failure` last."""
@@ -95,6 +115,12 @@ def check_answer(place: Place, declaration: Declaration) -> None:
     """Tells `place` every faulty expression in `respond`."""
     for key in ("status", "body", "headers"):
         _value(place.at("respond", key, names=ANSWER_NAMES).alone(), getattr(declaration.respond, key))
+
+
+def check_answer_shapes(place: Place, declaration: Declaration) -> None:
+    """Tells `place` what in `respond` can't be."""
+    for key in ("status", "body", "headers"):
+        place.at("respond", key).shape(getattr(declaration.respond, key))
 
 
 def _value(place: Place, value: Json) -> Expression:

@@ -68,7 +68,7 @@ class _Open:
     node: Node
     anchor: str | None
     key: str | None = None
-    key_position: Position = Position()
+    key_position: Position = _START
     merged: list[Node] = field(default_factory=list)
 
 

@@ -29,8 +29,8 @@ def check(paths: Paths = None, as_json: AsJson = False) -> None:
     """Checks workflows without starting anything: `file:line:column: message`; exit code 1 on any error. A Python file
     that defines workflows is executed to read them, and named; no other one is."""
     connect()
-    from ipaas.publish import CATALOG
-    from ipaas.publish import check as check_paths
+    from ipaas.checking import CATALOG
+    from ipaas.checking import check as check_paths
 
     faults = check_paths(paths or [CATALOG], executing=_say_what_is_executed)
     if as_json:
@@ -53,8 +53,9 @@ def deploy(paths: Paths = None, as_json: AsJson = False) -> None:
 
 
 async def _deploy(settings: Settings, paths: list[Path] | None, as_json: bool) -> None:
+    from ipaas.checking import CATALOG
     from ipaas.connection import history, prefect
-    from ipaas.publish import CATALOG, compile_files
+    from ipaas.publish import compile_files
     from ipaas.publish import deploy as deploy_flows
 
     flows = compile_files(paths or [CATALOG])
@@ -72,7 +73,8 @@ def diff(paths: Paths = None, as_json: AsJson = False) -> None:
     """What a deploy of these files would change, step by step; changes nothing."""
     settings = connect()
     from ipaas.changes import compare
-    from ipaas.publish import CATALOG, compile_files
+    from ipaas.checking import CATALOG
+    from ipaas.publish import compile_files
 
     files = paths or [CATALOG]
     found = [flow.published for flow in compile_files(files)]

@@ -30,7 +30,7 @@ from flows.language.repeat import Rounds
 from flows.language.step import Step
 from flows.language.uses import Retry
 from flows.language.workflow import Workflow
-from ipaas.publish import check
+from ipaas.checking import check
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors.kit.action import Unrendered
+from connectors.kit.description import describe
 from flows.language.check import check_declaration, check_files, check_together, check_workflow
 from flows.language.definition import Declaration, Position
 from flows.language.yaml_source import declare, load_workflow
-
-
-@dataclass(frozen=True)
-class FakeAction:
-    """What `flows.language.check` asks of an action."""
-
-    signature: inspect.Signature
-    credential: tuple[type, ...] = ()
-    credential_required: bool = False
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
 
 
 async def post(*, channel: str, text: str, count: int = 1, tags: list[str] | None = None, credential: str) -> Any: ...
@@ -36,9 +25,11 @@ async def template(*, template: Unrendered, data: dict[str, Any]) -> Any: ...
 
 
 ACTIONS = {
-    "slack.post_message": FakeAction(inspect.signature(post, eval_str=True), (str,), credential_required=True),
-    "log.message": FakeAction(inspect.signature(message, eval_str=True)),
-    "transform.template": FakeAction(inspect.signature(template, eval_str=True), unrendered=frozenset({"template"})),
+    "slack.post_message": describe(
+        "slack.post_message", inspect.signature(post, eval_str=True), credential_types=["slack"]
+    ),
+    "log.message": describe("log.message", inspect.signature(message, eval_str=True)),
+    "transform.template": describe("transform.template", inspect.signature(template, eval_str=True)),
 }
 
 HEAD = "name: orders\n"

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from connectors.kit.description import describe
 from flows.language.check import check_workflow
 from flows.language.faults import DefinitionErrors
 from flows.language.yaml_source import load_workflow
 
 
-@dataclass(frozen=True)
-class FakeAction:
-    signature: inspect.Signature
-    credential: tuple[type, ...] = ()
-    credential_required: bool = False
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
-
-
 async def message(*, text: str, level: str = "info") -> Any: ...
 
 
-ACTIONS = {"log.message": FakeAction(inspect.signature(message, eval_str=True))}
+ACTIONS = {"log.message": describe("log.message", inspect.signature(message, eval_str=True))}
 
 
 def faults(text: str) -> list[str]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
+from connectors.kit.description import Description
 from flows.language.definition import Position
 from flows.language.faults import DefinitionErrors
 from flows.language.workflow import Workflow, compile_answer, compile_dedupe
 from flows.language.yaml_source import declare
 
-
-@dataclass(frozen=True)
-class Renders:
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
-
-
-ACTIONS = {"log.message": Renders(), "transform.template": Renders(frozenset({"template"}))}
+ACTIONS = {
+    "log.message": Description("log.message"),
+    "transform.template": Description("transform.template", unrendered=["template"]),
+}
 
 
 def workflow_of(*steps, **keys) -> Workflow:

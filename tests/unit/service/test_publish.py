@@ -9,7 +9,8 @@ import pytest
 from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
 from foundation.errors import DefinitionError
-from ipaas.publish import CATALOG, check, compile_files, load, publish_entrypoint
+from ipaas.checking import CATALOG, check, load
+from ipaas.publish import compile_files, publish_entrypoint
 
 YAML = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n"
 PYTHON = """
