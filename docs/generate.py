@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
 from blocks import BLOCK_TYPES, Credential
+from connectors.kit import descriptions
 from connectors.kit.action import Action
 from connectors.kit.registry import BUILT_IN, connectors, load_connectors
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
@@ -275,13 +276,21 @@ def written(page: str) -> str:
     return _GENERATED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
 
 
+FILES: Final[Mapping[Path, Callable[[], str]]] = {descriptions.FILE: descriptions.file_text}
+"""What is generated whole."""
+
+
 def main() -> None:
+    for path, make in FILES.items():
+        _write(path, make())
     for path in sorted(DOCS.rglob("*.md")):
-        before = path.read_text(encoding="utf-8")
-        after = written(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            sys.stdout.write(f"{path} written\n")
+        _write(path, written(path.read_text(encoding="utf-8")))
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path} written\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -27,6 +26,7 @@ from flows.expressions.shapes import (
     unlike,
 )
 from flows.expressions.values import Refused
+from foundation.nearest import listed, nearest
 
 _GIVES: Final[Mapping[str, Shape]] = {
     **dict.fromkeys(
@@ -111,10 +111,8 @@ class _Inference:
         base, path = self.of(node.node, loose=loose), path_of(node.node)
         if isinstance(key, str) and "mapping" in base.kinds:
             if key not in base.keys and base.closed and base.kinds == {"mapping"} and not (loose or self._asks):
-                near = difflib.get_close_matches(key, base.keys, n=1)
-                known = (
-                    f"did you mean {near[0]!r}?" if near else f"it has {', '.join(list(base.keys)[:20]) or 'nothing'}"
-                )
+                near = nearest(key, base.keys)
+                known = f"did you mean {near!r}?" if near else f"it has {listed(base.keys) or 'nothing'}"
                 self.faults.append(f"{path} has no {key!r}; {known}")
             return base.key(key)
         if isinstance(key, int) and "list" in base.kinds:
@@ -166,8 +164,8 @@ class _Inference:
         """A value that is one of a few is compared with what it never is."""
         if isinstance(one, nodes.Const) or not isinstance(other, nodes.Const) or not unlike(shape, other.value):
             return
-        near = difflib.get_close_matches(str(other.value), [str(value) for value in shape.values or ()], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it is {shape}"
+        near = nearest(str(other.value), [str(value) for value in shape.values or ()])
+        hint = f"did you mean {near!r}?" if near else f"it is {shape}"
         self.faults.append(f"{path_of(one)} is never {other.value!r}; {hint}")
 
     def _condition(self, node: nodes.CondExpr, loose: bool) -> Shape:

@@ -46,6 +46,8 @@ _LIMITS: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool], str]]] = {
 }
 """What each of JSON Schema's limits is of, whether a value is within it, and how it is said."""
 _DEEPEST: Final = 8
+_MOST: Final = 2_000
+"""Parts of a schema that are looked at: one that refers to itself has no end."""
 _TRUTHS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"})
 
 
@@ -61,6 +63,7 @@ class Shape:
         items: what a list holds.
         values: the only ones it can have, if they are few and known; scalars.
         limits: what JSON Schema says further of numbers and strings.
+        like: an example of it.
     """
 
     kinds: frozenset[str] = KINDS
@@ -71,6 +74,7 @@ class Shape:
     items: Shape | None = None
     values: frozenset[Any] | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
+    like: str | None = None
 
     def __str__(self) -> str:
         if self.values and len(self.values) <= 10:
@@ -152,7 +156,7 @@ def _either(one: Shape, other: Shape) -> Shape:
         for limit, value in {**one.limits, **other.limits}.items()
         if not (_LIMITS[limit][0] in one.kinds and _LIMITS[limit][0] in other.kinds)
     }
-    return replace(both, kinds=one.kinds | other.kinds, values=values, limits=limits)
+    return replace(both, kinds=one.kinds | other.kinds, values=values, limits=limits, like=one.like or other.like)
 
 
 def _of(one: Shape, other: Shape, kind: str) -> Shape:
@@ -170,45 +174,52 @@ def _of(one: Shape, other: Shape, kind: str) -> Shape:
 
 
 def of_schema(schema: Json, *, closed: bool = False) -> Shape:
-    """What fits a JSON Schema.
+    """What fits a JSON Schema, as far down as it is worth to know.
 
     Args:
         closed: a mapping whose keys it lists has no others, unless it says so.
     """
-    return _of_schema(schema, schema, closed, 0)
+    return _Reader(schema, closed).read(schema)
 
 
-def _of_schema(schema: Json, root: Json, closed: bool, depth: int) -> Shape:
-    if not isinstance(schema, Mapping) or depth > _DEEPEST:
-        return ANYTHING
+class _Reader:
+    def __init__(self, root: Json, closed: bool) -> None:
+        self._root, self._closed, self._read = root, closed, 0
 
-    def read(part: Json) -> Shape:
-        return _of_schema(part, root, closed, depth + 1)
+    def read(self, schema: Json, depth: int = 0) -> Shape:
+        self._read += 1
+        if not isinstance(schema, Mapping) or depth > _DEEPEST or self._read > _MOST:
+            return ANYTHING
+        if "$ref" in schema:
+            return self.read(_referred(schema["$ref"], self._root), depth + 1)
+        for several in ("anyOf", "oneOf"):
+            if isinstance(schema.get(several), list):
+                return union(self.read(part, depth + 1) for part in schema[several])
+        if "allOf" in schema or "not" in schema or "if" in schema:
+            return ANYTHING
+        listed = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(listed, list) and listed and not any(isinstance(value, (list, Mapping)) for value in listed):
+            return one_of(*listed)
+        return self._plain(schema, depth)
 
-    if "$ref" in schema:
-        return read(_referred(schema["$ref"], root))
-    for several in ("anyOf", "oneOf"):
-        if isinstance(schema.get(several), list):
-            return union(map(read, schema[several]))
-    if "allOf" in schema or "not" in schema or "if" in schema:
-        return ANYTHING
-    listed = [schema["const"]] if "const" in schema else schema.get("enum")
-    if isinstance(listed, list) and listed and not any(isinstance(value, (list, Mapping)) for value in listed):
-        return one_of(*listed)
-    types = schema.get("type", [])
-    kinds = frozenset().union(*(_OF_SCHEMA.get(one, KINDS) for one in ([types] if isinstance(types, str) else types)))
-    properties, more = schema.get("properties"), schema.get("additionalProperties")
-    keys = properties if isinstance(properties, Mapping) else {}
-    required = schema.get("required")
-    return Shape(
-        kinds or KINDS,
-        keys={name: read(part) for name, part in keys.items()},
-        closed=more is False or (more is None and closed and bool(keys)),
-        required=frozenset(required) if isinstance(required, list) else frozenset(),
-        rest=read(more) if isinstance(more, Mapping) else None,
-        items=read(schema["items"]) if "items" in schema else None,
-        limits={limit: schema[limit] for limit in _LIMITS if limit in schema},
-    )
+    def _plain(self, schema: Mapping[str, Json], depth: int) -> Shape:
+        types, more = schema.get("type"), schema.get("additionalProperties")
+        keys = schema["properties"] if isinstance(schema.get("properties"), Mapping) else {}
+        kinds = [_OF_SCHEMA.get(one, KINDS) for one in ([types] if isinstance(types, str) else _texts(types))]
+        return Shape(
+            frozenset().union(*kinds) or KINDS,
+            keys={name: self.read(part, depth + 1) for name, part in keys.items()},
+            closed=more is False or (more is None and self._closed and bool(keys)),
+            required=frozenset(_texts(schema.get("required"))),
+            rest=self.read(more, depth + 1) if isinstance(more, Mapping) else None,
+            items=self.read(schema["items"], depth + 1) if "items" in schema else None,
+            limits={limit: schema[limit] for limit in _LIMITS if limit in schema},
+            like=" or ".join(_texts(schema.get("examples"))) or None,
+        )
+
+
+def _texts(value: Json) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _referred(reference: Json, root: Json) -> Json:
@@ -230,7 +241,7 @@ def misfit(given: Shape, wanted: Shape) -> str | None:
         of, holds, said = _LIMITS[limit]
         kinds_of = NUMBERS if of == "number" else {of}
         if given.values and kinds <= kinds_of and not any(holds(value, bound) for value in given.values):
-            return f"expected {said.format(bound)}, got {_got(given)}"
+            return f"expected {wanted.like or said.format(bound)}, got {_got(given)}"
     return None
 
 

@@ -6,18 +6,21 @@ triggers and its input schema are looked at, and what several files may not shar
 
 from __future__ import annotations
 
+import difflib
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 from jsonschema import Draft202012Validator, SchemaError
 
 from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
-from flows.language.faults import DefinitionErrors, Faults
+from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.in_clear import check_code
 from flows.language.input_schema import schema_faults
@@ -75,13 +78,20 @@ def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError
         workflow.compile(actions)
     except DefinitionErrors as errors:
         found += errors.errors
-    found += workflow.check(actions)
-    return sorted(found, key=lambda fault: (fault.line or 0, fault.column or 0))
+    if len(found) <= MOST_FAULTS:
+        found += workflow.check(actions)
+    return sorted(found, key=lambda fault: (fault.line or math.inf, fault.column or 0))
 
 
 def check_declaration(declaration: Declaration) -> list[DefinitionError]:
     """What is wrong with the triggers and the input schema, of YAML and Python workflows alike."""
     faults = Faults(declaration)
+    with suppress(Enough):
+        _check_declaration(faults, declaration)
+    return faults.found
+
+
+def _check_declaration(faults: Faults, declaration: Declaration) -> None:
     for index, trigger in enumerate(declaration.triggers):
         if isinstance(trigger, Webhook):
             _check_webhook(faults, ("triggers", index, "webhook"), trigger)
@@ -91,7 +101,6 @@ def check_declaration(declaration: Declaration) -> list[DefinitionError]:
         _check_schema(faults, declaration.input)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it
         check_answer(Place(faults, {}), declaration)
-    return faults.found
 
 
 def check_together(declarations: Sequence[Declaration]) -> list[DefinitionError]:
@@ -101,18 +110,25 @@ def check_together(declarations: Sequence[Declaration]) -> list[DefinitionError]
     hooks: dict[str, Declaration] = {}
     for declaration in declarations:
         faults = Faults(declaration)
-        first = names.setdefault(declaration.name, declaration)
-        if first is not declaration:
-            faults.add(("name",), f"there is a workflow {declaration.name!r} already, in {_place(first)}")
-        for index, trigger in enumerate(declaration.triggers):
-            if not isinstance(trigger, Webhook) or trigger.path is None:
-                continue
-            if trigger.path in hooks:
-                place = _place(hooks[trigger.path])
-                faults.add(("triggers", index, "webhook", "path"), f"the hook {trigger.path!r} is taken, by {place}")
-            hooks.setdefault(trigger.path, declaration)
+        with suppress(Enough):
+            _check_claims(faults, declaration, names, hooks)
         found += faults.found
     return found
+
+
+def _check_claims(
+    faults: Faults, declaration: Declaration, names: dict[str, Declaration], hooks: dict[str, Declaration]
+) -> None:
+    first = names.setdefault(declaration.name, declaration)
+    if first is not declaration:
+        faults.add(("name",), f"there is a workflow {declaration.name!r} already, in {_place(first)}")
+    for index, trigger in enumerate(declaration.triggers):
+        if not isinstance(trigger, Webhook) or trigger.path is None:
+            continue
+        if trigger.path in hooks:
+            place = _place(hooks[trigger.path])
+            faults.add(("triggers", index, "webhook", "path"), f"the hook {trigger.path!r} is taken, by {place}")
+        hooks.setdefault(trigger.path, declaration)
 
 
 def _place(declaration: Declaration) -> str:
@@ -142,7 +158,9 @@ def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:
         try:
             ZoneInfo(schedule.timezone)
         except (LookupError, ValueError, OSError):  # OSError: the name of a folder, like Europe
-            faults.add((*path, "timezone"), f"unknown timezone {schedule.timezone!r}; expected one like Europe/Berlin")
+            near = difflib.get_close_matches(schedule.timezone, available_timezones(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "expected one like Europe/Berlin"
+            faults.add((*path, "timezone"), f"unknown timezone {schedule.timezone!r}; {hint}")
 
 
 def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:

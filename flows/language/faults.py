@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from flows.language.definition import Declaration, Path
 from foundation.errors import DefinitionError
@@ -18,6 +19,14 @@ class DefinitionErrors(DefinitionError):
         self.message, self.file, self.line, self.column = first.message, first.file, first.line, first.column
 
 
+MOST_FAULTS: Final = 100
+"""Of one file: what is wrong in more places is wrong in one way, and looking for all of it takes long."""
+
+
+class Enough(Exception):
+    """So many faults were found that the rest is not looked for."""
+
+
 class Faults:
     """What is wrong with a declaration, each fault with its file, line and column."""
 
@@ -30,7 +39,10 @@ class Faults:
         return Faults(self._declaration)
 
     def add(self, path: Path, message: str) -> None:
-        """Notes a fault of what stands at `path`."""
+        """Notes a fault of what stands at `path`. Raises Enough when there are so many that no more need be found."""
+        if len(self.found) == MOST_FAULTS:
+            self.found.append(DefinitionError(f"more than {MOST_FAULTS} faults", file=self._declaration.file))
+            raise Enough
         line, column = self._declaration.position(*path)
         self.found.append(
             DefinitionError(f"{written(path)}: {message}", file=self._declaration.file, line=line, column=column)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 
 from flows.expressions import is_template
 from flows.expressions.shapes import ANYTHING, Shape, literal, misfit
 from flows.language.definition import Json
 from flows.language.place import Place
+from foundation.nearest import listed, nearest
 
 
 def check_fit(place: Place, value: Json, wanted: Shape) -> None:
@@ -25,18 +25,18 @@ def check_fit(place: Place, value: Json, wanted: Shape) -> None:
         _tell(place, misfit(literal(value), wanted))
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def hint(name: str, known: Collection[str]) -> str:
     """`did you mean 'KNOWN'?`, or all that are known."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = nearest(name, known)
     if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(sorted(known))}" if known else "there is none"
+        return f"did you mean {near!r}?"
+    return f"known: {listed(sorted(known))}" if known else "there is none"
 
 
 def _check_mapping(place: Place, value: Mapping[str, Json], wanted: Shape) -> None:
     for key, item in value.items():
         if key not in wanted.keys and wanted.closed:
-            place.at(key).fault(f"unknown key {key!r}; {nearest(key, wanted.keys)}")
+            place.at(key).fault(f"unknown key {key!r}; {hint(key, wanted.keys)}")
         else:
             check_fit(place.at(key), item, wanted.key(key))
     for key in sorted(wanted.required - value.keys()):

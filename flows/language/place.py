@@ -44,7 +44,7 @@ class Place:
         steps: the ids of the steps that can be referred to.
         hidden: for each step of the workflow, why it can't be referred to where it can't.
         depth: how many blocks are around it, the workflow's own not counted.
-        references: gathers the ids that expressions refer to; shared with the places inside.
+        references: gathers the ids that expressions refer to, and where first; shared with the places inside.
         hosts: every `host:port` that the workflow's `vars` name literally.
         shapes: what is known of the names in scope.
         ids: gathers all ids of the workflow; shared by all its places.
@@ -58,7 +58,7 @@ class Place:
     steps: frozenset[str] = frozenset()
     hidden: Mapping[str, str] = field(default_factory=dict)
     depth: int = 0
-    references: set[str] = field(default_factory=set)
+    references: dict[str, Path] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     shapes: Mapping[str, Shape] = field(default_factory=lambda: GLOBAL_SHAPES)
     ids: set[str] = field(default_factory=set)
@@ -70,7 +70,7 @@ class Place:
 
     def alone(self) -> Place:
         """The same place, which gathers its references by itself."""
-        return replace(self, references=set())
+        return replace(self, references={})
 
     def seeing(self, steps: Collection[str]) -> Place:
         """The same place, where these steps can be referred to."""
@@ -103,10 +103,11 @@ class Place:
         """Compiles a bare expression."""
         return self._try(lambda: compile_expression(source, self.names))
 
-    def check_steps(self, ids: Collection[str]) -> None:
-        """Those that are no steps one can refer to here are faults."""
-        for reference in sorted(set(ids) - self.steps):
-            self.fault(self.hidden.get(reference) or unknown("step", reference, sorted(self.steps)))
+    def check_steps(self) -> None:
+        """What was referred to and is no step that can be referred to here is a fault, at its own place."""
+        for reference in sorted(self.references.keys() - self.steps):
+            fault = self.hidden.get(reference) or unknown("step", reference, sorted(self.steps))
+            self.faults.add(self.references[reference], fault)
 
     def check_needs(self, ids: Collection[str], block: Sequence[str]) -> None:
         """Those that are no steps of the block are faults."""
@@ -164,7 +165,8 @@ class Place:
         except ExpressionError as error:
             self.fault(str(error))
             return _NOTHING
-        self.references.update(expression.references)
+        for reference in expression.references:
+            self.references.setdefault(reference, self.path)
         return expression
 
 

@@ -64,8 +64,9 @@ class Repeat(Step):
         until = place.at("repeat", "until", names=place.names | _NAMES).alone()
         until = until.seeing((place.steps - {self.id}) | set(seen_of(self.steps)))
         self._until = until.condition(self.repeat.until)
-        until.check_steps(until.references)
-        place.references.update(until.references & place.steps)
+        until.check_steps()
+        for reference in until.references.keys() & place.steps:
+            place.references.setdefault(reference, until.path)
 
     def gives(self, place: Place) -> Shape:
         place.knowing({"index": INTEGER}).at("repeat", "until").expression_shape(self.repeat.until)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, StrictInt
 from flows.expressions import Expression, literal_hosts
 from flows.expressions.shapes import ANYTHING, Shape, of_schema
 from flows.language.definition import Duration, Json, Model, Name, Timeout
-from flows.language.fitting import check_fit, nearest
+from flows.language.fitting import check_fit, hint
 from flows.language.place import Actions, Place
 from flows.language.step import Doing, Scope, Step
 
@@ -96,7 +96,7 @@ class Uses(Step):
             elif name == "credential" and action.credential_types:
                 argument.fault("credential stands beside with, not in it")
             else:
-                argument.fault(f"{self.uses} has no argument {name!r}; {nearest(name, action.arguments)}")
+                argument.fault(f"{self.uses} has no argument {name!r}; {hint(name, action.arguments)}")
         for name in action.required:
             if name not in self.with_:
                 place.at("with").fault(f"{self.uses} needs the argument {name!r}")
@@ -109,4 +109,4 @@ class Uses(Step):
 def _unknown_action(name: str, actions: Actions) -> str:
     connector = name.partition(".")[0]
     siblings = [known for known in actions if known.startswith(f"{connector}.")]
-    return f"unknown action {name!r}; {nearest(name, siblings or list(actions))}"
+    return f"unknown action {name!r}; {hint(name, siblings or list(actions))}"

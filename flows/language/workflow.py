@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
@@ -11,7 +12,7 @@ from flows.expressions import Expression, compile_value, literal_hosts
 from flows.expressions.shapes import ANYTHING, Shape, mapping, of_schema
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
-from flows.language.faults import DefinitionErrors, Faults
+from flows.language.faults import DefinitionErrors, Enough, Faults
 from flows.language.in_clear import check_in_clear
 from flows.language.kinds import Block
 from flows.language.place import (
@@ -53,6 +54,12 @@ class Workflow(Declaration):
             DefinitionErrors: faulty expressions, unknown steps, steps that wait for each other; each with its line.
         """
         faults = Faults(self)
+        with suppress(Enough):
+            self._compile(faults, actions)
+        if faults.found:
+            raise DefinitionErrors(faults.found)
+
+    def _compile(self, faults: Faults, actions: Actions) -> None:
         place = Place(
             faults, actions, hidden=dict(hidden_steps([*self.steps, *self.on_failure])), hosts=literal_hosts(self.vars)
         )
@@ -62,12 +69,15 @@ class Workflow(Declaration):
         compile_block(self.on_failure, place.at("on_failure", names=STEP_NAMES | FAILURE_NAMES))
         self._output = _value(place.at("output").alone(), self.output)
         check_answer(place, self)
-        if faults.found:
-            raise DefinitionErrors(faults.found)
 
     def check(self, actions: Actions) -> list[DefinitionError]:
         """What can be known to fail in it, beyond faulty expressions and the steps' order."""
         faults = Faults(self)
+        with suppress(Enough):
+            self._check(faults, actions)
+        return faults.found
+
+    def _check(self, faults: Faults, actions: Actions) -> None:
         place = Place(faults, actions).knowing(self._known())
         place = place.knowing({"vars": place.at("vars").shape(self.vars)})
         check_block(self.steps, place.at("steps"))
@@ -75,7 +85,6 @@ class Workflow(Declaration):
         output = place.at("output").shape(self.output)
         check_answer_shapes(place.knowing({"output": output}), self)
         check_in_clear(place, self)
-        return faults.found
 
     def _known(self) -> Mapping[str, Shape]:
         body = ANYTHING if self.input is None else of_schema(self.input)
@@ -125,7 +134,7 @@ def check_answer_shapes(place: Place, declaration: Declaration) -> None:
 
 def _value(place: Place, value: Json) -> Expression:
     expression = place.value(value)
-    place.check_steps(place.references)
+    place.check_steps()
     return expression
 
 

@@ -22,7 +22,7 @@ from flows.language.definition import (
     located,
     position_of,
 )
-from flows.language.faults import DefinitionErrors, written
+from flows.language.faults import MOST_FAULTS, DefinitionErrors, written
 from flows.language.kinds import KINDS, tag
 from flows.language.workflow import Workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
@@ -105,7 +105,8 @@ def declare(
     try:
         return located(model.model_validate(data), file, known)
     except ValidationError as invalid:
-        faults = [_fault(fault, model) for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        faults = [_fault(fault, model) for fault in found[:MOST_FAULTS]]
     placed = [(position_of(known, path), message) for path, message in faults]
     raise DefinitionErrors(
         [

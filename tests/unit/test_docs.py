@@ -141,6 +141,11 @@ def test_generated_parts_are_as_the_code_is(path: Path) -> None:
     assert generator().written(text) == text, "stale: run `python docs/generate.py`"
 
 
+@pytest.mark.parametrize("path", generator().FILES, ids=lambda path: path.name)
+def test_generated_files_are_as_the_code_is(path: Path) -> None:
+    assert generator().FILES[path]() == path.read_text(encoding="utf-8"), "stale: run `python docs/generate.py`"
+
+
 KEYS = {
     "## The workflow": Workflow,
     "### `webhook`": Webhook,

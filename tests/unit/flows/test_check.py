@@ -115,8 +115,8 @@ output: "{{{{ nope }}}}"
     found = faults(text)
     assert [fault.split(": ")[0:2] for fault in found] == [
         ["w.yaml:7", "steps[0].with.text"],
-        ["w.yaml:8", "steps[1]"],
         ["w.yaml:8", "steps[1].id"],
+        ["w.yaml:10", "steps[1].if"],
         ["w.yaml:12", "output"],
     ]
 

@@ -67,7 +67,7 @@ def test_needs_may_name_a_step_that_stands_later() -> None:
 
 def test_unknown_steps_are_faults() -> None:
     assert the_faults({"id": "fetch"}, {"id": "b", "needs": ["fecth"], "if": "steps.gone.output"}) == [
-        "steps[1]: unknown step 'gone'; known: b, fetch",
+        "steps[1].if: unknown step 'gone'; known: b, fetch",
         "steps[1].needs: unknown step 'fecth'; did you mean 'fetch'?",
     ]
     assert the_faults({"id": "a"}, output="{{ steps.b.output }}") == ["output: unknown step 'b'; known: a"]
