@@ -7,6 +7,7 @@ page is not what this would write.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,8 +25,10 @@ from connectors.kit.action import Action
 from connectors.kit.registry import BUILT_IN, connectors, load_connectors
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
+from flows.language.schema import language_schema
 from foundation.errors import IpaasError
 from foundation.settings import Settings
+from ipaas.checking import CATALOG
 from ipaas.cli import app
 from ipaas.gateway.api import router
 
@@ -276,7 +279,17 @@ def written(page: str) -> str:
     return _GENERATED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
 
 
-FILES: Final[Mapping[Path, Callable[[], str]]] = {descriptions.FILE: descriptions.file_text}
+def schema_text() -> str:
+    """What `ipaas schema` prints where no package registers a connector."""
+    known = descriptions.DESCRIPTIONS
+    schema = language_schema({name: known[name] for name in known if name.partition(".")[0] in BUILT_IN})
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+FILES: Final[Mapping[Path, Callable[[], str]]] = {
+    descriptions.FILE: descriptions.file_text,
+    CATALOG / "workflow.schema.json": schema_text,
+}
 """What is generated whole."""
 
 

@@ -20,7 +20,7 @@ def _seconds(value: object) -> object:
 WRITTEN = {
     "type": ["number", "string"],
     "pattern": rf"^\s*({_DURATION.pattern}|[0-9]+(\.[0-9]+)?)\s*$",
-    "examples": ["a duration like 30s", "5m"],
+    "examples": ["30s", "5m"],
     "description": "`500ms`, `30s`, `5m`, `2h`, `1d`, or a number of seconds.",
 }
 """The JSON Schema of a duration as people write it."""

@@ -214,7 +214,7 @@ class _Reader:
             rest=self.read(more, depth + 1) if isinstance(more, Mapping) else None,
             items=self.read(schema["items"], depth + 1) if "items" in schema else None,
             limits={limit: schema[limit] for limit in _LIMITS if limit in schema},
-            like=" or ".join(_texts(schema.get("examples"))) or None,
+            like=f"a text like {any_of(examples)}" if (examples := _texts(schema.get("examples"))) else None,
         )
 
 
@@ -241,7 +241,7 @@ def misfit(given: Shape, wanted: Shape) -> str | None:
         of, holds, said = _LIMITS[limit]
         kinds_of = NUMBERS if of == "number" else {of}
         if given.values and kinds <= kinds_of and not any(holds(value, bound) for value in given.values):
-            return f"expected {wanted.like or said.format(bound)}, got {_got(given)}"
+            return f"expected {(limit == 'pattern' and wanted.like) or said.format(bound)}, got {_got(given)}"
     return None
 
 

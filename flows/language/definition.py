@@ -25,12 +25,13 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from foundation.duration import Seconds
+from foundation.duration import WRITTEN, Seconds
 
 Json = Any
 Path: TypeAlias = tuple[str | int, ...]
@@ -96,10 +97,14 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(WRITTEN | {"minimum": 0})]
 """Seconds."""
-Timeout = Annotated[Duration, AfterValidator(_positive)]
-Name = Annotated[str, AfterValidator(_name)]
+Timeout = Annotated[Duration, AfterValidator(_positive), WithJsonSchema(WRITTEN | {"exclusiveMinimum": 0})]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": LONGEST_NAME}),
+]
 
 
 class Model(BaseModel):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, field_validator
 
 from flows.expressions import Expression
 from flows.expressions.shapes import ANYTHING, Shape
@@ -30,7 +30,11 @@ def _step_id(value: str) -> str:
     return value
 
 
-StepId = Annotated[str, AfterValidator(_step_id)]
+StepId = Annotated[
+    str,
+    AfterValidator(_step_id),
+    WithJsonSchema({"type": "string", "pattern": f"^{STEP_ID.pattern}$", "maxLength": LONGEST_NAME}),
+]
 Scope = Mapping[str, Any]
 """What expressions see, by name."""
 

@@ -1,4 +1,4 @@
-"""Commands of authors: `check`, `deploy`, `diff`."""
+"""Commands of authors: `check`, `schema`, `deploy`, `diff`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def check(paths: Paths = None, as_json: AsJson = False) -> None:
         for fault in faults:
             typer.echo(str(fault), err=True)
     raise typer.Exit(1 if faults else 0)
+
+
+@authoring.command()
+def schema() -> None:
+    """Prints the JSON Schema of workflow files, with every action there is, for editors to complete and check with."""
+    from connectors.kit.descriptions import DESCRIPTIONS
+    from flows.language.schema import language_schema
+
+    print_json(language_schema(DESCRIPTIONS))
 
 
 def _say_what_is_executed(path: Path) -> None:

@@ -57,6 +57,10 @@ def test_a_check_of_yaml_loads_neither_prefect_nor_a_web_framework_nor_sql(tmp_p
     assert loaded_by(tmp_path, "check", "orders.yaml") == {"jinja2"}
 
 
+def test_the_schema_is_printed_without_prefect(tmp_path: Path) -> None:
+    assert loaded_by(tmp_path, "schema") == {"jinja2"}
+
+
 def test_a_check_of_python_executes_it_and_so_loads_prefect(tmp_path: Path) -> None:
     (tmp_path / "orders.py").write_text("from flows import workflow\n@workflow()\nasync def mine(event): ...\n")
     loaded = loaded_by(tmp_path, "check", "orders.py")
