@@ -9,14 +9,15 @@ from pathlib import Path
 from prefect.client.orchestration import PrefectClient
 from prefect.flows import load_flow_from_entrypoint
 
-from flows.history import HistoryStore
+from flows.history import HistoryStore, WorkflowVersion
 from flows.language.faults import DefinitionErrors
 from flows.language.files import defines_workflows, find_workflow_files
 from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
-from foundation.errors import DefinitionError
+from foundation.errors import DefinitionError, NotFound
+from foundation.nearest import listed
 from foundation.settings import Settings
 from ipaas.checking import SUFFIXES, check
 from ipaas.connection import history
@@ -44,6 +45,30 @@ async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[Wor
     """Deploys compiled workflows, and publishes them."""
     for flow in flows:
         await deploy_version(client, store, flow.published)
+
+
+async def go_back(client: PrefectClient, store: HistoryStore, workflow: str, version: str) -> WorkflowVersion:
+    """Makes an older version the current one again, as a deploy of its text would; the version.
+
+    Raises:
+        NotFound: there is no such workflow, or no such version of it (any more).
+        DefinitionError: it does not compile any more.
+    """
+    wanted = await find_version(store, workflow, version)
+    await asyncio.to_thread(compile_version, wanted)
+    await deploy_version(client, store, wanted)
+    return wanted
+
+
+async def find_version(store: HistoryStore, workflow: str, version: str) -> WorkflowVersion:
+    """Raises NotFound, with those that there are."""
+    found = await store.version(workflow, version)
+    if found is None:
+        known = [one.version for one in await store.versions(workflow)]
+        if not known:
+            raise NotFound(f"no workflow {workflow}: see `ipaas workflows`")
+        raise NotFound(f"workflow {workflow} has no version {version}; it has {listed(known)}")
+    return found
 
 
 async def publish_entrypoint(entrypoint: str) -> dict[str, str]:
