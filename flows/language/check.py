@@ -16,14 +16,13 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from jsonschema import Draft202012Validator, SchemaError
 
 from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
 from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.in_clear import check_code
-from flows.language.input_schema import schema_faults
+from flows.language.input_schema import malformed_part, schema_faults
 from flows.language.place import DEDUPE_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
@@ -164,10 +163,9 @@ def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:
 
 
 def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        faults.add(("input", *error.absolute_path), f"not a JSON Schema: {error.message}")
+    if (malformed := malformed_part(schema)) is not None:
+        path, message = malformed
+        faults.add(("input", *path), f"not a JSON Schema: {message}")
         return
     for path, message in schema_faults(schema):
         faults.add(("input", *path), message)

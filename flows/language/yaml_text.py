@@ -36,6 +36,7 @@ MAX_DEPTH: Final = 100
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _START: Final = Position(1, 1)
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 
@@ -124,7 +125,7 @@ class _Reader:
         tag = None if event.ctag is None else str(event.ctag)
         if tag not in (None, "!", _STRING_TAG):
             self._fail(f"the tag {tag} is not supported", position)
-        if any("\ud800" <= character <= "\udfff" for character in event.value):
+        if _SURROGATE.search(event.value):
             self._fail("half a surrogate pair is no character", position)
         top = self._open[-1] if self._open else None
         if top and isinstance(top.node.value, dict) and top.key is None:
