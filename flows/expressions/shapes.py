@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 Json = Any
@@ -78,7 +79,7 @@ class Shape:
 
     def __str__(self) -> str:
         if self.values and len(self.values) <= 10:
-            return any_of(sorted(repr(value) for value in self.values))
+            return any_of(sorted("null" if value is None else repr(value) for value in self.values))
         kinds = self.kinds - {"integer"} if self.kinds >= NUMBERS else self.kinds
         return any_of([said for kind, said in _SAID.items() if kind in kinds])
 
@@ -91,7 +92,7 @@ STRING: Final = Shape(frozenset({"string"}))
 NUMBER: Final = Shape(NUMBERS)
 INTEGER: Final = Shape(frozenset({"integer"}))
 BOOLEAN: Final = Shape(frozenset({"boolean"}))
-NULL: Final = Shape(frozenset({"null"}))
+NULL: Final = Shape(frozenset({"null"}), values=frozenset({None}))
 
 
 def any_of(words: Collection[str]) -> str:
@@ -206,6 +207,8 @@ class _Reader:
         types, more = schema.get("type"), schema.get("additionalProperties")
         keys = schema["properties"] if isinstance(schema.get("properties"), Mapping) else {}
         kinds = [_OF_SCHEMA.get(one, KINDS) for one in ([types] if isinstance(types, str) else _texts(types))]
+        if types == "null":
+            return NULL
         return Shape(
             frozenset().union(*kinds) or KINDS,
             keys={name: self.read(part, depth + 1) for name, part in keys.items()},
@@ -230,12 +233,15 @@ def _referred(reference: Json, root: Json) -> Json:
 
 
 def misfit(given: Shape, wanted: Shape) -> str | None:
-    """Why what is given can't be what is wanted; None when it may be. Numbers are taken as text, text as numbers."""
-    kinds = {kind for kind in given.kinds if _takes(wanted.kinds, kind)}
+    """Why what is given can't be what is wanted; None when it may be.
+
+    Numbers are taken as text and text as numbers, but not where only a few values are wanted.
+    """
+    takes = wanted.kinds.__contains__ if wanted.values is not None else partial(_takes, wanted.kinds)
+    kinds = {kind for kind in given.kinds if takes(kind)}
     if kinds == {"string"} and "string" not in wanted.kinds and given.values is not None:
         kinds = kinds if any(_reads(str(value), wanted.kinds) for value in given.values) else set()
-    both_known = wanted.values is not None and given.values is not None and kinds <= wanted.kinds
-    if not kinds or (both_known and not given.values & wanted.values):  # type: ignore[operator]  # known, both
+    if not kinds or (wanted.values is not None and given.values is not None and not given.values & wanted.values):
         return f"expected {wanted}, got {_got(given)}"
     for limit, bound in wanted.limits.items():
         of, holds, said = _LIMITS[limit]
