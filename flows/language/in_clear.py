@@ -27,10 +27,9 @@ _FORMS: Final = {
     "a Google API key": r"\bAIza[\w-]{35}",
     "a Google OAuth secret": r"\bGOCSPX-[\w-]{20,}|\bya29\.[\w-]{20,}",
     "a Stripe key": r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{24,}",
-    "an OpenAI key": r"\bsk-(?:proj-|svcacct-|admin-)?[\w-]{32,}",
+    "an OpenAI key": r"\bsk-(?:proj|svcacct|admin)-[\w-]{32,}|\bsk-[A-Za-z0-9]{40,}",
     "an Anthropic key": r"\bsk-ant-[\w-]{20,}",
     "a SendGrid key": r"\bSG\.[\w-]{16,}\.[\w-]{16,}",
-    "a Twilio key": r"\b(?:SK|AC)[0-9a-f]{32}\b",
     "a Mailgun key": r"\bkey-[0-9a-f]{32}\b",
     "a Shopify token": r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
     "a Square token": r"\bsq0(?:atp|csp)-[\w-]{20,}",
@@ -86,6 +85,7 @@ def _by_place(path: Path, text: str) -> str | None:
     if "headers" in around and _HEADERS.fullmatch(name) and "respond" not in around:
         return f"the secret of the header {name}"
     given = path[0] == "vars" or "with" in around or "set" in around
-    if given and _NAMES.fullmatch(name) and len(text) >= _SHORTEST and not is_template(text) and " " not in text:
+    is_literal = len(text) >= _SHORTEST and not is_template(text) and " " not in text and "://" not in text
+    if given and is_literal and _NAMES.fullmatch(name):
         return f"the secret {name}"
     return None
