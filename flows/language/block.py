@@ -28,18 +28,18 @@ def compile_block(steps: Sequence[Step], place: Place) -> frozenset[str]:
     known = [step.id for step in steps]
     owners = {one: step.id for step in steps for one in seen_of([step])}
     positions = {step_id: index for index, step_id in enumerate(known)}
-    visible, refer_out = place.steps | owners.keys(), set[str]()
+    visible, refer_out = frozenset(place.steps | owners.keys()), set[str]()
     for index, step in enumerate(steps):
         step._inside = tuple(one for one in seen_of([step]) if one != step.id)
         here = place.at(index).alone().seeing(visible - set(step.inside) if step.inside else visible)
         step.compile(here)
         here.check_steps()
-        refers = (here.references.keys() & here.steps) | _compile_inside(step, here)
-        here.at("needs").check_needs(step.needs or (), known)
+        refers = {one for one in here.references if one in here.steps} | _compile_inside(step, here)
+        here.at("needs").check_needs(step.needs or (), positions)
         here.at("id").claim(step.id)
         before = known[index - 1 : index] if step.needs is None and index else step.needs or ()
         waits_for = {owners[one] for one in refers if one in owners} | set(before)
-        waits.setdefault(step.id, set()).update(waits_for & positions.keys())
+        waits.setdefault(step.id, set()).update(one for one in waits_for if one in positions)
         step._after = tuple(sorted(waits[step.id], key=positions.__getitem__))
         refer_out |= refers & place.steps
     if len(waits) == len(known):

@@ -105,13 +105,13 @@ class Place:
 
     def check_steps(self) -> None:
         """What was referred to and is no step that can be referred to here is a fault, at its own place."""
-        for reference in sorted(self.references.keys() - self.steps):
+        for reference in sorted(one for one in self.references if one not in self.steps):
             fault = self.hidden.get(reference) or unknown("step", reference, sorted(self.steps))
             self.faults.add(self.references[reference], fault)
 
-    def check_needs(self, ids: Collection[str], block: Sequence[str]) -> None:
+    def check_needs(self, ids: Collection[str], block: Collection[str]) -> None:
         """Those that are no steps of the block are faults."""
-        for needed in sorted(set(ids) - set(block)):
+        for needed in sorted({one for one in ids if one not in block}):
             if needed in self.hidden:
                 self.fault(f"step {needed!r} is in another block; needs names steps of the same one")
             else:
