@@ -80,7 +80,7 @@ def _written() -> Mapping[str, Any]:
     """The connectors that the file has as they are."""
     try:
         known = json.loads(FILE.read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, ValueError):
         return {}
     return {name: known[name] for name, source in _sources().items() if known.get(name, {}).get("source") == source}
 

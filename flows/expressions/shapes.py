@@ -18,15 +18,6 @@ NUMBERS: Final = frozenset({"integer", "number"})
 """`integer` is a whole number, `number` one that is none; JSON's numbers are both."""
 KINDS: Final = frozenset({"null", "boolean", "string", "list", "mapping"}) | NUMBERS
 _SCALARS: Final = frozenset({"null", "boolean", "string"}) | NUMBERS
-_OF_SCHEMA: Final[Mapping[str, frozenset[str]]] = {
-    "null": frozenset({"null"}),
-    "boolean": frozenset({"boolean"}),
-    "string": frozenset({"string"}),
-    "integer": frozenset({"integer"}),
-    "number": NUMBERS,
-    "array": frozenset({"list"}),
-    "object": frozenset({"mapping"}),
-}
 _SAID: Final[Mapping[str, str]] = {
     "string": "a string",
     "number": "a number",
@@ -36,7 +27,7 @@ _SAID: Final[Mapping[str, str]] = {
     "mapping": "a mapping",
     "null": "null",
 }
-_LIMITS: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool], str]]] = {
+LIMITS: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool], str]]] = {
     "minimum": ("number", lambda value, limit: value >= limit, "at least {}"),
     "exclusiveMinimum": ("number", lambda value, limit: value > limit, "more than {}"),
     "maximum": ("number", lambda value, limit: value <= limit, "at most {}"),
@@ -46,9 +37,6 @@ _LIMITS: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool], str]]] = {
     "pattern": ("string", lambda value, limit: re.search(limit, value) is not None, "a text that matches {}"),
 }
 """What each of JSON Schema's limits is of, whether a value is within it, and how it is said."""
-_DEEPEST: Final = 8
-_MOST: Final = 2_000
-"""Parts of a schema that are looked at: one that refers to itself has no end."""
 _TRUTHS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"})
 
 
@@ -155,7 +143,7 @@ def _either(one: Shape, other: Shape) -> Shape:
     limits = {
         limit: value
         for limit, value in {**one.limits, **other.limits}.items()
-        if not (_LIMITS[limit][0] in one.kinds and _LIMITS[limit][0] in other.kinds)
+        if not (LIMITS[limit][0] in one.kinds and LIMITS[limit][0] in other.kinds)
     }
     return replace(both, kinds=one.kinds | other.kinds, values=values, limits=limits, like=one.like or other.like)
 
@@ -174,64 +162,6 @@ def _of(one: Shape, other: Shape, kind: str) -> Shape:
     )
 
 
-def of_schema(schema: Json, *, closed: bool = False) -> Shape:
-    """What fits a JSON Schema, as far down as it is worth to know.
-
-    Args:
-        closed: a mapping whose keys it lists has no others, unless it says so.
-    """
-    return _Reader(schema, closed).read(schema)
-
-
-class _Reader:
-    def __init__(self, root: Json, closed: bool) -> None:
-        self._root, self._closed, self._read = root, closed, 0
-
-    def read(self, schema: Json, depth: int = 0) -> Shape:
-        self._read += 1
-        if not isinstance(schema, Mapping) or depth > _DEEPEST or self._read > _MOST:
-            return ANYTHING
-        if "$ref" in schema:
-            return self.read(_referred(schema["$ref"], self._root), depth + 1)
-        for several in ("anyOf", "oneOf"):
-            if isinstance(schema.get(several), list):
-                return union(self.read(part, depth + 1) for part in schema[several])
-        if "allOf" in schema or "not" in schema or "if" in schema:
-            return ANYTHING
-        listed = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(listed, list) and listed and not any(isinstance(value, (list, Mapping)) for value in listed):
-            return one_of(*listed)
-        return self._plain(schema, depth)
-
-    def _plain(self, schema: Mapping[str, Json], depth: int) -> Shape:
-        types, more = schema.get("type"), schema.get("additionalProperties")
-        keys = schema["properties"] if isinstance(schema.get("properties"), Mapping) else {}
-        kinds = [_OF_SCHEMA.get(one, KINDS) for one in ([types] if isinstance(types, str) else _texts(types))]
-        if types == "null":
-            return NULL
-        return Shape(
-            frozenset().union(*kinds) or KINDS,
-            keys={name: self.read(part, depth + 1) for name, part in keys.items()},
-            closed=more is False or (more is None and self._closed and bool(keys)),
-            required=frozenset(_texts(schema.get("required"))),
-            rest=self.read(more, depth + 1) if isinstance(more, Mapping) else None,
-            items=self.read(schema["items"], depth + 1) if "items" in schema else None,
-            limits={limit: schema[limit] for limit in _LIMITS if limit in schema},
-            like=f"a text like {any_of(examples)}" if (examples := _texts(schema.get("examples"))) else None,
-        )
-
-
-def _texts(value: Json) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _referred(reference: Json, root: Json) -> Json:
-    found = root
-    for part in str(reference).removeprefix("#/").split("/"):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
 def misfit(given: Shape, wanted: Shape) -> str | None:
     """Why what is given can't be what is wanted; None when it may be.
 
@@ -244,7 +174,7 @@ def misfit(given: Shape, wanted: Shape) -> str | None:
     if not kinds or (wanted.values is not None and given.values is not None and not given.values & wanted.values):
         return f"expected {wanted}, got {_got(given)}"
     for limit, bound in wanted.limits.items():
-        of, holds, said = _LIMITS[limit]
+        of, holds, said = LIMITS[limit]
         kinds_of = NUMBERS if of == "number" else {of}
         if given.values and kinds <= kinds_of and not any(holds(value, bound) for value in given.values):
             return f"expected {(limit == 'pattern' and wanted.like) or said.format(bound)}, got {_got(given)}"

@@ -42,6 +42,7 @@ class Faults:
         """Notes a fault of what stands at `path`. Raises Enough when there are so many that no more need be found."""
         if len(self.found) == MOST_FAULTS:
             self.found.append(DefinitionError(f"more than {MOST_FAULTS} faults", file=self._declaration.file))
+        if len(self.found) > MOST_FAULTS:
             raise Enough
         line, column = self._declaration.position(*path)
         self.found.append(

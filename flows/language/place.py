@@ -31,7 +31,6 @@ FAILURE_NAMES: Final = frozenset({"error"})
 ANSWER_NAMES: Final = STEP_NAMES | {"output"}
 """What `respond` can refer to; `output` is the workflow's."""
 
-
 Actions = Mapping[str, Description]
 """All there are, by name: `connectors.kit.descriptions.DESCRIPTIONS`."""
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, StrictInt
 
 from flows.expressions import Expression, literal_hosts
-from flows.expressions.shapes import ANYTHING, Shape, of_schema
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, Shape
 from flows.language.definition import Duration, Json, Model, Name, Timeout
 from flows.language.fitting import check_fit, hint
 from flows.language.place import Actions, Place

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression, compile_value, literal_hosts
-from flows.expressions.shapes import ANYTHING, Shape, mapping, of_schema
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, Shape, mapping
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Enough, Faults

@@ -11,7 +11,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from connectors.kit.description import _schema
 from flows.expressions.inference import expression_shape, text_shape
-from flows.expressions.shapes import ANYTHING, Shape, literal, mapping, of_schema
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, Shape, literal, mapping
 from flows.language.definition import Declaration
 from flows.language.faults import Faults
 from flows.language.fitting import check_fit
