@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -46,17 +47,21 @@ def new_client(
         ConfigurationError: `egress_allow` has something else than networks and hosts.
     """
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections // 2)
-    try:
-        ours = version("prefect-ipaas")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        ours = "dev"
     return httpx.AsyncClient(
         transport=transport or EgressTransport(limits, Allowed.of(egress_allow)),
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        headers={"User-Agent": f"prefect-ipaas/{ours}"},
+        headers={"User-Agent": f"prefect-ipaas/{_our_version()}"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
     )
+
+
+@cache
+def _our_version() -> str:
+    try:
+        return version("prefect-ipaas")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "dev"
 
 
 async def request(

@@ -22,7 +22,7 @@ from flows.engine.invoke import Invoke, call_directly
 from flows.engine.journal import LEASE_SECONDS, DurableJournal, Journal, OpenJournal
 from flows.engine.program import Program, Run
 from flows.engine.runtime import RunningExecution, Runtime
-from flows.engine.step import Steps
+from flows.engine.step import Perform, Steps, perform
 from flows.history import Execution, NewExecution, Refusal, Status, Trigger
 from flows.language.event import Event
 from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
@@ -96,6 +96,7 @@ async def run_execution(
     *,
     flow_run_id: str | None = None,
     invoke: Invoke = call_directly,
+    perform: Perform = perform,
     open_journal: OpenJournal = DurableJournal,
 ) -> Outcome:
     """Runs one accepted execution to its end and records it.
@@ -121,7 +122,7 @@ async def run_execution(
         if execution.cancel_requested:
             return await recorded.cancelled(execution.cancel_requested)
         try:
-            return await _run(runtime, recorded, running, deadline, invoke)
+            return await _run(runtime, recorded, running, deadline, invoke, perform)
         finally:
             runtime.on_ended(execution.workflow)
 
@@ -138,11 +139,16 @@ async def _refused(runtime: Runtime, execution_id: str, refusal: Refusal) -> Out
 
 
 async def _run(
-    runtime: Runtime, recorded: _Recorded, running: RunningExecution, deadline: float, invoke: Invoke
+    runtime: Runtime,
+    recorded: _Recorded,
+    running: RunningExecution,
+    deadline: float,
+    invoke: Invoke,
+    perform: Perform,
 ) -> Outcome:
     execution, program = recorded.execution, recorded.program
     steps = Steps(
-        execution.id, recorded.journal, runtime.services, runtime.clock, runtime.meter, invoke, program.actions
+        execution.id, recorded.journal, runtime.services, runtime.clock, runtime.meter, invoke, program.actions, perform
     )
     run = Run(Event.model_validate(execution.event), _scope(execution), steps)
     runtime.running[execution.id] = running

@@ -6,7 +6,7 @@ execution runs, whatever its condition would say now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -45,6 +45,14 @@ class Runnable(Protocol):
     async def run(self, rendered: Any, doing: Doing) -> Any: ...
 
 
+Perform = Callable[[Runnable, Any, Doing], Awaitable[Any]]
+"""Does what a step does with what it rendered; its output. A seam: a test puts a result of its own in its place."""
+
+
+async def perform(step: Runnable, rendered: Any, doing: Doing) -> Any:
+    return await step.run(rendered, doing)
+
+
 @dataclass(frozen=True)
 class Steps:
     """The steps of one execution.
@@ -62,6 +70,7 @@ class Steps:
     meter: Meter
     invoke: Invoke
     actions: Mapping[str, EngineAction]
+    perform: Perform = perform
     begun: dict[str, StepExecution] = field(default_factory=dict)
     alone: bool = True
 
@@ -116,7 +125,7 @@ class Steps:
             self.begun[begun.path] = begun
         doing.attempts = 1
         try:
-            output = await step.run(rendered, doing)
+            output = await self.perform(step, rendered, doing)
         except Stopped as stop:
             return replace(begun, status=Status.SUCCEEDED, decision={"stopped": stop.output})
         return replace(begun, status=Status.SUCCEEDED, attempts=doing.attempts, output=output)

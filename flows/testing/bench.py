@@ -1,0 +1,111 @@
+"""A workbench: runs workflows in memory, and says what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import respx
+
+from blocks import Credential
+from blocks.source import MemoryCredentials
+from connectors.kit.call import Services
+from connectors.kit.http_client import new_client
+from flows.engine.execution import accept_event, run_execution
+from flows.engine.program import Program
+from flows.engine.runtime import Runtime
+from flows.expressions import render_template
+from flows.history import MemoryStore, Trigger
+from flows.language.definition import Webhook
+from flows.language.event import Event
+from flows.language.input_schema import InputSchema
+from flows.testing.programs import Given, Programs
+from flows.testing.requests import NotStubbed, StubbedTransport, Unanswered
+from flows.testing.result import Result, refused, result_of
+from flows.testing.stubs import Stubs, performing
+from flows.testing.virtual_time import VirtualClock, VirtualTime
+from foundation.errors import IpaasError
+from foundation.masking import Masker
+
+
+class Bench:
+    """What a test runs workflows on. All that it runs share its clock and its history.
+
+    Attributes:
+        http: answers the requests: a respx router, `http.post("https://…").respond(json={…})`.
+        credentials: by name, each the fields of its type.
+        clock: `clock.move(days=3)`, `clock.set(moment)`, `clock.now()`. Waiting moves it, and takes no time.
+        history: every execution, as the platform would have it.
+    """
+
+    def __init__(self, time: VirtualTime, programs: Programs) -> None:
+        self._time, self._programs = time, programs
+        self.http = respx.Router(assert_all_called=False)
+        self.credentials: dict[str, Credential | Mapping[str, Any]] = {}
+        self.clock = VirtualClock(time)
+        self.history = MemoryStore(self.clock)
+
+    def run(
+        self,
+        workflow: Given,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | list[str]] | None = None,
+        stubs: Stubs | None = None,
+    ) -> Result:
+        """Runs the workflow for one event, to its end.
+
+        Args:
+            workflow: a file, a YAML text, a `Workflow`, a Python workflow, or the name of one of the project's.
+            body, headers, query: the event's, as the gateway has let it in: signatures are not looked at here.
+            stubs: by step path, what it gives instead of doing anything: `{"output": …}` or `{"error": {…}}`.
+
+        Raises:
+            NotStubbed: a request was sent that `http` has no answer for.
+            DefinitionError: the workflow is wrong, as `ipaas check` says.
+            NotFound: there is no such workflow.
+        """
+        program = self._programs.find(workflow)
+        hook = next((one for one in program.declaration.triggers if isinstance(one, Webhook)), None)
+        event = Event(
+            body=body,
+            headers={name.lower(): value for name, value in (headers or {}).items()},
+            query=dict(query or {}),
+            method=hook and hook.methods[0],
+            path=hook and f"/hooks/{hook.path}",
+            received_at=self.clock.now(),
+        )
+        if faults := _unfit(program, body):
+            return refused(program, faults)
+        trigger = Trigger.WEBHOOK if hook else Trigger.MANUAL
+        return self._time.run(self._run(program, event, trigger, stubs or {}))
+
+    async def _run(self, program: Program, event: Event, trigger: Trigger, stubs: Stubs) -> Result:
+        transport, masker = StubbedTransport(self.http), Masker()
+        async with new_client(transport) as http:
+            services = Services(
+                http=http,
+                credentials=MemoryCredentials(self.credentials, masker=masker),
+                clock=self.clock,
+                masker=masker,
+                render=render_template,
+            )
+            runtime = Runtime(store=self.history, services=services, clock=self.clock)
+            execution_id = await accept_event(runtime, program, event, trigger=trigger)
+            try:
+                await run_execution(runtime, execution_id, program, perform=performing(stubs))
+                if transport.unanswered:
+                    raise transport.unanswered
+            except Unanswered as request:
+                raise NotStubbed(str(request), [str(route.pattern) for route in self.http.routes]) from None
+        execution = await self.history.execution(execution_id)
+        if execution is None:
+            raise IpaasError(f"workflow {program.declaration.name} ended without an outcome")
+        return result_of(execution, program, transport.sent)
+
+
+def _unfit(program: Program, body: Any) -> list[dict[str, str]]:
+    """What the sender is told of a body that does not fit the workflow's `input`."""
+    schema = program.declaration.input
+    return [] if schema is None else InputSchema(schema).errors(body)

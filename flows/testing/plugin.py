@@ -1,0 +1,45 @@
+"""The pytest plugin: the fixture `ipaas`, on which a test runs workflows. See docs/how-to/test-a-workflow.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from flows.testing.bench import Bench
+    from flows.testing.programs import Programs
+    from flows.testing.virtual_time import VirtualTime
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        "ipaas_workflows",
+        "Folders in which the fixture `ipaas` looks for a workflow that is given by its name; default: all of them.",
+        type="paths",
+        default=[],
+    )
+
+
+@pytest.fixture(scope="session")
+def _ipaas_time() -> Iterator[VirtualTime]:
+    from flows.testing.virtual_time import VirtualTime
+
+    with VirtualTime() as time:
+        yield time
+
+
+@pytest.fixture(scope="session")
+def _ipaas_programs(pytestconfig: pytest.Config) -> Programs:
+    from flows.testing.programs import Programs
+
+    return Programs(pytestconfig.getini("ipaas_workflows") or [pytestconfig.rootpath])
+
+
+@pytest.fixture
+def ipaas(_ipaas_time: VirtualTime, _ipaas_programs: Programs) -> Bench:
+    """Runs workflows in memory: `ipaas.run("order-confirmed", {"amount": 12})`."""
+    from flows.testing.bench import Bench
+
+    return Bench(_ipaas_time, _ipaas_programs)
