@@ -67,11 +67,23 @@ class Bench:
             NotFound: there is no such workflow.
         """
         program = self._programs.find(workflow)
+        return self.run_program(program, body, headers=headers or {}, query=query or {}, stubs=stubs or {})
+
+    def run_program(
+        self,
+        program: Program,
+        body: Any,
+        *,
+        headers: Mapping[str, str],
+        query: Mapping[str, str | list[str]],
+        stubs: Stubs,
+    ) -> Result:
+        """Runs a compiled workflow, as `run` does."""
         hook = next((one for one in program.declaration.triggers if isinstance(one, Webhook)), None)
         event = Event(
             body=body,
-            headers={name.lower(): value for name, value in (headers or {}).items()},
-            query=dict(query or {}),
+            headers={name.lower(): value for name, value in headers.items()},
+            query=dict(query),
             method=hook and hook.methods[0],
             path=hook and f"/hooks/{hook.path}",
             received_at=self.clock.now(),
@@ -79,7 +91,7 @@ class Bench:
         if faults := _unfit(program, body):
             return refused(program, faults)
         trigger = Trigger.WEBHOOK if hook else Trigger.MANUAL
-        return self._time.run(self._run(program, event, trigger, stubs or {}))
+        return self._time.run(self._run(program, event, trigger, stubs))
 
     async def _run(self, program: Program, event: Event, trigger: Trigger, stubs: Stubs) -> Result:
         transport, masker = StubbedTransport(self.http), Masker()
@@ -98,7 +110,9 @@ class Bench:
                 if transport.unanswered:
                     raise transport.unanswered
             except Unanswered as request:
-                raise NotStubbed(str(request), [str(route.pattern) for route in self.http.routes]) from None
+                raise NotStubbed(
+                    str(request), [route.name or str(route.pattern) for route in self.http.routes]
+                ) from None
         execution = await self.history.execution(execution_id)
         if execution is None:
             raise IpaasError(f"workflow {program.declaration.name} ended without an outcome")

@@ -24,7 +24,9 @@ from flows.on_prefect.python_source import load_python_file
 from foundation.errors import NotFound
 
 SUFFIXES: Final = (*YAML_SUFFIXES, ".py")
-_FILE: Final = re.compile(r"(.+\.(?:yaml|yml|py))(?::([a-z0-9-]+))?", re.DOTALL)
+FILE: Final = re.compile(r"(.+\.(?:yaml|yml|py))(?::([a-z0-9-]+))?", re.DOTALL)
+_YAML_NAME: Final = re.compile(r"""^name:[ ]*['"]?([a-z0-9-]+)['"]?[ ]*(?:#.*)?$""", re.MULTILINE)
+_PYTHON_NAME: Final = re.compile(r"""\basync def (\w+)|\bname=['"]([a-z0-9-]+)['"]""")
 
 Given = Workflow | WorkflowFlow | Path | str
 """A workflow's object, file (`FILE:NAME` if it has several), YAML text, or name."""
@@ -52,7 +54,7 @@ class Programs:
             return _of_object(given)
         if isinstance(given, str) and "\n" in given:
             return _of_text(given)
-        if found := _FILE.fullmatch(str(given)):
+        if found := FILE.fullmatch(str(given)):
             return of_file(Path(found[1]), found[2])
         name = str(given)
         if name not in self._named:
@@ -60,15 +62,14 @@ class Programs:
         return self._named[name]
 
     def _search(self, name: str) -> Program:
-        other: list[str] = []
+        others: set[str] = set()
         for file in find_workflow_files(self.folders, SUFFIXES):
-            if _may_define(file, name):
-                programs = _in_file(file, *_state(file))
-                if name in programs:
-                    return programs[name]
-                other += programs
+            found = _names_in(file)
+            if name in found and name in (programs := _in_file(file, *_state(file))):
+                return programs[name]
+            others |= found
         where = ", ".join(map(str, self.folders)) or "no folder"
-        raise NotFound(f"{unknown('workflow', name, other)} (looked for in {where})")
+        raise NotFound(f"{unknown('workflow', name, sorted(others))}; looked for in {where}")
 
 
 def of_file(file: Path, name: str | None = None) -> Program:
@@ -90,12 +91,14 @@ def _state(file: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _may_define(file: Path, name: str) -> bool:
-    """A quick look, so that not every file of a project is read as a workflow."""
-    text = file.read_bytes()
+def _names_in(file: Path) -> set[str]:
+    """What its workflows may be called: a quick look, so that not every file of a project is read as a workflow."""
+    text = file.read_text(encoding="utf-8", errors="replace")
     if file.suffix != ".py":
-        return re.search(rb"^name:\s*['\"]?" + name.encode() + rb"['\"]?\s*(#.*)?$", text, re.MULTILINE) is not None
-    return any(one.encode() in text for one in (name, name.replace("-", "_"))) and defines_workflows(file)
+        return set(_YAML_NAME.findall(text))
+    if not defines_workflows(file):
+        return set()
+    return {(function or name).replace("_", "-") for function, name in _PYTHON_NAME.findall(text)}
 
 
 @lru_cache(maxsize=1000)
@@ -123,6 +126,11 @@ def _of_object(workflow: Workflow) -> Program:
         source = json.dumps(workflow.as_data(), default=str)
         _objects[id(workflow)] = workflow, _compiled(workflow, source, workflow.file or "<object>")
     return _objects[id(workflow)][1]
+
+
+def forget() -> None:
+    """Whatever is asked for next is read anew."""
+    _in_file.cache_clear()
 
 
 def _compiled(workflow: Workflow, source: str, file: str) -> Program:

@@ -1,0 +1,237 @@
+"""Cases beside a workflow: `order-confirmed.test.yaml` says what comes in, what others answer, and what is expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt, model_validator
+
+from flows.engine.program import Program
+from flows.expressions import unknown
+from flows.language.definition import Json, Model
+from flows.language.definition import Path as Place
+from flows.language.faults import DefinitionErrors, written
+from flows.language.files import CASES_SUFFIXES
+from flows.language.workflow import Workflow
+from flows.language.yaml_source import keys_of, text_of, validated
+from flows.language.yaml_text import read_yaml
+from flows.testing.answering import Answers, check_keys
+from flows.testing.programs import FILE, SUFFIXES, Programs
+from foundation.errors import DefinitionError, NotFound
+
+_LOOP: Final = re.compile(r"\[\d+\]")
+
+StepStatus = Literal["succeeded", "failed", "skipped", "cancelled", "running"]
+
+
+class GivenEvent(Model):
+    body: Json = None
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str | list[str]] = {}
+
+
+class StepError(Model):
+    message: str
+    code: str = "action"
+    status: StrictInt | None = None
+
+
+class Stub(Model):
+    """What a step gives instead of doing anything."""
+
+    output: Json = None
+    error: StepError | None = None
+
+
+def _status_alone(value: Any) -> Any:
+    return {"status": value} if isinstance(value, str) else value
+
+
+class ExpectedStep(Model):
+    status: StepStatus | None = None
+    output: Json = None
+    error: Json = None
+    attempts: StrictInt | None = None
+
+
+def _method_and_url(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    method, _, url = value.partition(" ")
+    if not url:
+        raise ValueError(f"expected a method and an address, like POST https://stock.example/items, got {value!r}")
+    return {"method": method, "url": url}
+
+
+class ExpectedRequest(Model):
+    """Of mappings, only the keys that are written are compared."""
+
+    method: str | None = None
+    url: str | None = None
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str | list[str]] = {}
+    json_: Json = Field(default=None, alias="json")
+    form: Mapping[str, str] | None = None
+    body: str | None = None
+
+
+class ExpectedAnswer(Model):
+    """What the sender gets; its body is compared whole."""
+
+    status: StrictInt | None = None
+    headers: Mapping[str, str] = {}
+    body: Json = None
+
+
+class Expect(Model):
+    """What is not written is not compared.
+
+    Attributes:
+        status: by default it must succeed, unless an `error` is expected.
+        output: compared whole.
+        error: a part of its message, or some of its keys.
+        requests: all that are sent, in their order.
+        steps: by path, how each ended.
+    """
+
+    status: Literal["succeeded", "failed", "timed_out", "cancelled", "waiting", "refused"] | None = None
+    output: Json = None
+    error: Json = None
+    answer: ExpectedAnswer | None = None
+    requests: tuple[Annotated[ExpectedRequest, BeforeValidator(_method_and_url)], ...] | None = None
+    steps: Mapping[str, Annotated[ExpectedStep, BeforeValidator(_status_alone)]] = {}
+
+
+class Case(Model):
+    """
+    Attributes:
+        body: short for an event that has nothing else.
+        clock: when the execution begins.
+        answers: what other systems answer.
+        stubs: what steps give instead of doing anything, by path.
+    """
+
+    name: str
+    event: GivenEvent | None = None
+    body: Json = None
+    credentials: Mapping[str, Mapping[str, Json]] = {}
+    clock: AwareDatetime | None = None
+    answers: Annotated[Answers, BeforeValidator(check_keys)] = {}
+    stubs: Mapping[str, Stub] = {}
+    expect: Expect = Field(default_factory=Expect)
+
+    @model_validator(mode="after")
+    def _one_event(self) -> Case:
+        if {"event", "body"} <= self.model_fields_set:
+            raise ValueError("event or body: the event has a body of its own")
+        return self
+
+    @property
+    def given(self) -> GivenEvent:
+        return self.event or GivenEvent(body=self.body)
+
+
+class Cases(Model):
+    """
+    Attributes:
+        workflow: its file, from this one's folder, or its name; by default the file of the same name.
+    """
+
+    workflow: str | None = None
+    cases: tuple[Case, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """A file's cases with the workflow that they are of."""
+
+    file: Path
+    cases: tuple[Case, ...]
+    program: Program
+    lines: Mapping[Place, int]
+
+    def line(self, place: Place) -> int | None:
+        """The line of what is written there, or of the nearest around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+def read_cases(file: Path) -> CaseFile:
+    """
+    Raises:
+        DefinitionErrors: everything that is wrong with the cases, or with their workflow, each fault with its line.
+    """
+    name = str(file)
+    try:
+        root = read_yaml(text_of(file, name), name)
+        if not isinstance(root.value, dict):
+            raise DefinitionError("cases are a mapping with cases: [...]", file=name, line=root.line)
+    except DefinitionError as error:
+        raise DefinitionErrors([error]) from None
+    lines = dict(root.lines())
+    cases = validated(Cases, root.data(), _known_keys, file=name, lines=lines)
+    try:
+        program = _program(file, cases.workflow)
+    except NotFound as error:
+        line = lines.get(("workflow",), 1)
+        raise DefinitionErrors([DefinitionError(f"workflow: {error}", file=name, line=line)]) from None
+    found = CaseFile(file, cases.cases, program, lines)
+    if faults := list(_unknown_steps(found)):
+        raise DefinitionErrors(faults)
+    return found
+
+
+def _program(file: Path, workflow: str | None) -> Program:
+    if workflow is not None:
+        is_file = FILE.fullmatch(workflow)
+        return Programs([file.parent]).find(str(file.parent / workflow) if is_file else workflow)
+    stem = next(
+        file.name.removesuffix(suffix) for suffix in (*CASES_SUFFIXES, file.suffix) if file.name.endswith(suffix)
+    )
+    beside = [file.with_name(stem + suffix) for suffix in SUFFIXES]
+    for one in beside:
+        if one.is_file():
+            return Programs().find(one)
+    raise NotFound(f"there is no {', '.join(one.name for one in beside[:-1])} or {beside[-1].name} beside it; name it")
+
+
+def _unknown_steps(found: CaseFile) -> Iterator[DefinitionError]:
+    """The paths of stubs and expected steps whose step the workflow does not have."""
+    workflow = found.program.declaration
+    if not isinstance(workflow, Workflow):
+        return  # a Python workflow's steps are known when it has run
+    ids = [step.id for step in workflow.every_step()]
+    for number, case in enumerate(found.cases):
+        places: list[Place] = [("cases", number, "stubs", path) for path in case.stubs]
+        places += [("cases", number, "expect", "steps", path) for path in case.expect.steps]
+        for place in places:
+            step = _LOOP.sub("", str(place[-1])).rpartition(".")[2]
+            if step not in ids:
+                message = f"{written(place[:-1])}: {unknown('step', step, ids)}"
+                yield DefinitionError(message, file=str(found.file), line=found.line(place))
+
+
+def _known_keys(place: Place) -> list[str]:
+    model = _model_at(Cases, place[:-1])
+    return keys_of(model) if model else []
+
+
+def _model_at(kind: Any, place: Place) -> type[BaseModel] | None:
+    """The model of what stands there."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not place:
+            return kind
+        by_key = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+        return _model_at(by_key.get(str(place[0])), place[1:])
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (tuple, list):
+        return _model_at(inner[0], place[1:])
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _model_at(inner[1], place[1:])
+    found = (_model_at(one, place) for one in (inner[:1] if origin is Annotated else inner))
+    return next((one for one in found if one), None)
