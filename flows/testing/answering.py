@@ -52,12 +52,12 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-Answers = Mapping[str, Annotated[tuple[StubbedAnswer, ...], Field(min_length=1), BeforeValidator(_as_list)]]
-"""By `METHOD URL`, or `URL` for any method; the last answer is given again and again."""
+InTurn = Annotated[tuple[StubbedAnswer, ...], Field(min_length=1), BeforeValidator(_as_list)]
+"""One answer, or several one after the other; the last is given again and again."""
 
 
 def check_keys(answers: Any) -> Any:
-    """Raises ValueError unless each is a method and an address."""
+    """Raises ValueError unless each is `METHOD URL`, or `URL` for any method."""
     for key in answers if isinstance(answers, Mapping) else ():
         method, url = split(key)
         if not re.fullmatch(r"[A-Z]*", method) or not re.match(r"https?://|\*", url) or " " in url:
@@ -77,7 +77,7 @@ def url_pattern(written: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, written.split("*"))) + query, re.DOTALL)
 
 
-def stub(router: respx.Router, answers: Answers) -> None:
+def stub(router: respx.Router, answers: Mapping[str, Sequence[StubbedAnswer]]) -> None:
     """Makes the router answer so. What matches several is answered by the first."""
     for key, given in answers.items():
         method, url = split(key)

@@ -109,10 +109,9 @@ class Bench:
                 await run_execution(runtime, execution_id, program, perform=performing(stubs))
                 if transport.unanswered:
                     raise transport.unanswered
-            except Unanswered as request:
-                raise NotStubbed(
-                    str(request), [route.name or str(route.pattern) for route in self.http.routes]
-                ) from None
+            except (Unanswered, BaseExceptionGroup) as error:
+                stubbed = [route.name or str(route.pattern) for route in self.http.routes]
+                raise NotStubbed(str(_unanswered(error)), stubbed) from None
         execution = await self.history.execution(execution_id)
         if execution is None:
             raise IpaasError(f"workflow {program.declaration.name} ended without an outcome")
@@ -123,3 +122,14 @@ def _unfit(program: Program, body: Any) -> list[dict[str, str]]:
     """What the sender is told of a body that does not fit the workflow's `input`."""
     schema = program.declaration.input
     return [] if schema is None else InputSchema(schema).errors(body)
+
+
+def _unanswered(error: BaseException) -> Unanswered:
+    """The request that ended the execution, however many tasks it was in. Raises the error if it is something else."""
+    inside: BaseException | None = error
+    while isinstance(inside, BaseExceptionGroup):
+        matching = inside.subgroup(Unanswered)
+        inside = matching and matching.exceptions[0]
+    if isinstance(inside, Unanswered):
+        return inside
+    raise error

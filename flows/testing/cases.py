@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from flows.engine.program import Program
 from flows.expressions import unknown
@@ -19,7 +19,7 @@ from flows.language.files import CASES_SUFFIXES
 from flows.language.workflow import Workflow
 from flows.language.yaml_source import keys_of, text_of, validated
 from flows.language.yaml_text import read_yaml
-from flows.testing.answering import Answers, check_keys
+from flows.testing.answering import InTurn, check_keys
 from flows.testing.programs import FILE, SUFFIXES, Programs
 from foundation.errors import DefinitionError, NotFound
 
@@ -120,9 +120,11 @@ class Case(Model):
     body: Json = None
     credentials: Mapping[str, Mapping[str, Json]] = {}
     clock: AwareDatetime | None = None
-    answers: Annotated[Answers, BeforeValidator(check_keys)] = {}
+    answers: Mapping[str, InTurn] = {}
     stubs: Mapping[str, Stub] = {}
     expect: Expect = Field(default_factory=Expect)
+
+    _check_keys = field_validator("answers", mode="before")(check_keys)
 
     @model_validator(mode="after")
     def _one_event(self) -> Case:
@@ -166,21 +168,32 @@ def read_cases(file: Path) -> CaseFile:
     Raises:
         DefinitionErrors: everything that is wrong with the cases, or with their workflow, each fault with its line.
     """
+    try:
+        text = text_of(file, str(file))
+    except DefinitionError as error:
+        raise DefinitionErrors([error]) from None
+    return parse_cases(text, file)
+
+
+def parse_cases(text: str, file: Path, program: Program | None = None) -> CaseFile:
+    """
+    Args:
+        program: of the workflow; None: the text says which it is. Raises as `read_cases`.
+    """
     name = str(file)
     try:
-        root = read_yaml(text_of(file, name), name)
+        root = read_yaml(text, name)
         if not isinstance(root.value, dict):
-            raise DefinitionError("cases are a mapping with cases: [...]", file=name, line=root.line)
+            raise DefinitionError("a file of cases is a mapping with cases: […]", file=name, line=root.line)
     except DefinitionError as error:
         raise DefinitionErrors([error]) from None
     lines = dict(root.lines())
     cases = validated(Cases, root.data(), _known_keys, file=name, lines=lines)
     try:
-        program = _program(file, cases.workflow)
+        found = CaseFile(file, cases.cases, program or _program(file, cases.workflow), lines)
     except NotFound as error:
         line = lines.get(("workflow",), 1)
         raise DefinitionErrors([DefinitionError(f"workflow: {error}", file=name, line=line)]) from None
-    found = CaseFile(file, cases.cases, program, lines)
     if faults := list(_unknown_steps(found)):
         raise DefinitionErrors(faults)
     return found

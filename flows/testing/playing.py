@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from flows.engine.program import Program
 from flows.language.definition import Path as Place
 from flows.language.faults import DefinitionErrors, written
 from flows.testing.answering import stub
 from flows.testing.bench import Bench
-from flows.testing.cases import Case, CaseFile, read_cases
+from flows.testing.cases import Case, CaseFile, parse_cases, read_cases
 from flows.testing.comparing import Difference, differences
 from flows.testing.programs import Programs
 from flows.testing.requests import NotStubbed
@@ -65,10 +66,19 @@ class Report:
 def play_file(file: Path, time: VirtualTime) -> Report:
     """Every case of a file; none when anything is wrong with the file or its workflow."""
     try:
-        found = read_cases(file)
+        return _report(read_cases(file), time)
     except DefinitionErrors as errors:
         return Report(file, errors=errors.errors)
-    return Report(file, [_played(found, number, case, time) for number, case in enumerate(found.cases)])
+
+
+def play_text(text: str, program: Program) -> Report:
+    """Every case of a text, whose workflow is at hand. Raises DefinitionErrors."""
+    with VirtualTime() as time:
+        return _report(parse_cases(text, Path("<cases>"), program), time)
+
+
+def _report(found: CaseFile, time: VirtualTime) -> Report:
+    return Report(found.file, [_played(found, number, case, time) for number, case in enumerate(found.cases)])
 
 
 def run_case(case: Case, found: CaseFile, time: VirtualTime) -> Result:

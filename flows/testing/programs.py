@@ -25,8 +25,7 @@ from foundation.errors import NotFound
 
 SUFFIXES: Final = (*YAML_SUFFIXES, ".py")
 FILE: Final = re.compile(r"(.+\.(?:yaml|yml|py))(?::([a-z0-9-]+))?", re.DOTALL)
-_YAML_NAME: Final = re.compile(r"""^name:[ ]*['"]?([a-z0-9-]+)['"]?[ ]*(?:#.*)?$""", re.MULTILINE)
-_PYTHON_NAME: Final = re.compile(r"""\basync def (\w+)|\bname=['"]([a-z0-9-]+)['"]""")
+_NAME: Final = re.compile(r"""^name:[ ]*['"]?([a-z0-9-]+)['"]?[ ]*(?:#.*)?$""", re.MULTILINE)
 
 Given = Workflow | WorkflowFlow | Path | str
 """A workflow's object, file (`FILE:NAME` if it has several), YAML text, or name."""
@@ -64,10 +63,11 @@ class Programs:
     def _search(self, name: str) -> Program:
         others: set[str] = set()
         for file in find_workflow_files(self.folders, SUFFIXES):
-            found = _names_in(file)
-            if name in found and name in (programs := _in_file(file, *_state(file))):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if file.suffix != ".py":
+                others.update(_NAME.findall(text))
+            if _may_define(file, text, name) and name in (programs := _in_file(file, *_state(file))):
                 return programs[name]
-            others |= found
         where = ", ".join(map(str, self.folders)) or "no folder"
         raise NotFound(f"{unknown('workflow', name, sorted(others))}; looked for in {where}")
 
@@ -91,14 +91,12 @@ def _state(file: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _names_in(file: Path) -> set[str]:
-    """What its workflows may be called: a quick look, so that not every file of a project is read as a workflow."""
-    text = file.read_text(encoding="utf-8", errors="replace")
+def _may_define(file: Path, text: str, name: str) -> bool:
+    """A quick look, so that not every file of a project is read as a workflow, or executed."""
     if file.suffix != ".py":
-        return set(_YAML_NAME.findall(text))
-    if not defines_workflows(file):
-        return set()
-    return {(function or name).replace("_", "-") for function, name in _PYTHON_NAME.findall(text)}
+        return name in _NAME.findall(text)
+    is_named = f"def {name.replace('-', '_')}(" in text or re.search(rf"name=['\"]{re.escape(name)}['\"]", text)
+    return bool(is_named) and defines_workflows(file)
 
 
 @lru_cache(maxsize=1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,9 +17,9 @@ from ipaas.cli.session import connect, run, ui_url
 from ipaas.failing import fail
 
 if TYPE_CHECKING:
-    from flows.history import Execution, HistoryStore, Page
+    from flows.history import Execution, HistoryStore, Page, WorkflowVersion
 
-executions = typer.Typer(help="What ran: list, show, replay, cancel. Alone: list.")
+executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
 
 StatusName = Literal["accepted", "running", "succeeded", "failed", "timed_out", "cancelled", "skipped"]
 EndedName = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"]
@@ -137,6 +138,43 @@ def cancel(
     """Cancels an execution that has not ended; one that runs ends within seconds."""
     settings = connect()
     _print_one(run(_cancel(settings, execution_id, reason)), ui_url(settings), as_json)
+
+
+@executions.command()
+def record(
+    execution_id: Id,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new NAME.test.yaml; default: standard output.")
+    ] = None,
+) -> None:
+    """Writes an ended execution as a test case: its event, what its steps gave, how it ended; secrets masked."""
+    from ipaas.cli.recording import check_recording, write_case
+
+    settings = connect()
+    if output:
+        check_recording(output)
+    execution, version = run(_with_version(settings, execution_id))
+    from flows.on_prefect.compile import compile_version
+    from flows.testing.case_text import case_of_history
+    from foundation.masking import process_masker
+
+    case = case_of_history(execution, process_masker)
+    write_case(case, compile_version(version).program, f"execution {execution.id}", output)
+
+
+async def _with_version(settings: Settings, execution_id: str) -> tuple[Execution, WorkflowVersion]:
+    """Raises NotFound, and Conflict when it has not ended."""
+    from ipaas.connection import history
+    from ipaas.operations import Conflict
+
+    async with history(settings) as store:
+        execution = await _existing(store, execution_id)
+        if not execution.status.is_final:
+            raise Conflict(f"execution {execution_id} has not ended: {execution.status}")
+        version = await store.version(execution.workflow, execution.version)
+    if version is None:
+        raise NotFound(f"workflow {execution.workflow} has no version {execution.version} any more")
+    return execution, version
 
 
 def _print_one(execution: Execution, ui: str | None, as_json: bool) -> None:

@@ -1,0 +1,66 @@
+"""Test cases made of executions: `ipaas run --record`, `ipaas executions record`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ipaas.cli.session import InputError
+
+if TYPE_CHECKING:
+    from flows.engine.program import Program
+
+
+def check_recording(file: Path) -> None:
+    """Raises InputError, before anything runs, when the case can't be written there."""
+    from flows.language.files import CASES_SUFFIXES, has_cases
+
+    if not has_cases(file):
+        raise InputError(f"{file}: cases stand in a file that ends in {CASES_SUFFIXES[0]}")
+    if file.exists():
+        raise InputError(f"{file} exists: record to another file, and take the case over from there")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}")
+
+
+def write_case(case: Mapping[str, Any], program: Program, source: str, file: Path | None) -> None:
+    """Writes the case, and says on standard error whether it passes when it is played.
+
+    Args:
+        source: where it is from.
+        file: None: standard output.
+    """
+    from flows.testing.case_text import yaml_of
+    from flows.testing.playing import play_text
+
+    text = yaml_of(case, _workflow(program, file), source)
+    if file:
+        file.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+    logging.getLogger("ipaas").setLevel(logging.CRITICAL)  # what went wrong was said when it did
+    where = str(file) if file else "the case"
+    faults = [fault for played in play_text(text, program).played for fault in played.faults]
+    if not faults:
+        typer.echo(f"recorded: {where}; played, it passes", err=True)
+        return
+    typer.echo(f"recorded: {where}; played, it differs, so edit what is not the same each time:", err=True)
+    for fault in faults:
+        typer.echo("\n    ".join([f"  {fault.place}", *fault.said]), err=True)
+
+
+def _workflow(program: Program, file: Path | None) -> str | None:
+    """How the case names its workflow; None when the file's own name says it."""
+    published = Path(program.version.file)
+    name = program.declaration.name
+    if file is None or not published.is_file():
+        return name
+    if published.parent == file.parent.resolve() and file.name.partition(".")[0] == published.stem:
+        return None
+    written = os.path.relpath(published, file.parent.resolve())
+    return f"{written}:{name}" if published.suffix == ".py" else written
