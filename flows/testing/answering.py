@@ -73,8 +73,9 @@ def split(key: str) -> tuple[str, str]:
 
 def url_pattern(written: str) -> re.Pattern[str]:
     """What matches an address in which `*` stands for anything; one without a `?` matches with any query."""
+    root = "/?" if re.fullmatch(r"https?://[^/?]+", written) else ""
     query = "" if "?" in written else r"(\?.*)?"
-    return re.compile(".*".join(map(re.escape, written.split("*"))) + query, re.DOTALL)
+    return re.compile(".*".join(map(re.escape, written.split("*"))) + root + query, re.DOTALL)
 
 
 def stub(router: respx.Router, answers: Mapping[str, Sequence[StubbedAnswer]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
@@ -15,6 +17,7 @@ from flows.language.yaml_text import read_yaml
 from flows.testing.recording import Exchange
 from foundation.masking import MASK, Masker
 
+_LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 _NOT_KEPT: Final = frozenset(
     {"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "set-cookie"}
     | {"transfer-encoding"}
@@ -55,7 +58,11 @@ def yaml_of(case: Mapping[str, Any], workflow: str | None, source: str) -> str:
     yaml.width, yaml.allow_unicode = 120, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.dump(document, text)
-    read_yaml(text.getvalue())
+    if (
+        read_yaml(text.getvalue()).data() != document
+    ):  # it has line breaks of other alphabets, which YAML takes for ours
+        written = json.dumps(document, indent=2, ensure_ascii=False)
+        text = StringIO(_LINE_BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
     return f"# Recorded from {source}. {MASK} is a secret, or its own id: it matches anything.\n{text.getvalue()}"
 
 

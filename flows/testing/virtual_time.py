@@ -34,14 +34,21 @@ class VirtualTime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._runner.close()
+        self.loop.close()  # which the runner does only if it has run something
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _is_in_loop():
             return self._runner.run(work)
         with ThreadPoolExecutor(1) as thread:  # an async test: its own loop can't run another one
             return thread.submit(copy_context().run, self._runner.run, work).result()
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class VirtualClock:
