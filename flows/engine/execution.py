@@ -98,18 +98,25 @@ async def run_execution(
     invoke: Invoke = call_directly,
     perform: Perform = perform,
     open_journal: OpenJournal = DurableJournal,
+    entered: float | None = None,
 ) -> Outcome:
     """Runs one accepted execution to its end and records it.
+
+    Args:
+        entered: since when this run counts, by the event loop's clock; None: from now on. Whoever cancels it once its
+            timeout is over (Prefect does, for its flow) means the timeout.
 
     Raises:
         NotRun: it is not this process's to run, or not any more; nothing was recorded.
         StorageUnavailable: the history does not answer; it goes on when its lease is over.
         asyncio.CancelledError: it was cancelled from outside, which is nobody's wish that the history knows of.
     """
-    entered = asyncio.get_running_loop().time()
-    execution = await runtime.store.begin(
-        execution_id, flow_run_id=flow_run_id, owner=runtime.owner, lease=LEASE_SECONDS
-    )
+    entered = asyncio.get_running_loop().time() if entered is None else entered
+    execution: Execution | Refusal = Refusal.UNKNOWN
+    with anyio.CancelScope(shield=True):  # one that has begun is ended by us, whatever becomes of its flow run
+        execution = await runtime.store.begin(
+            execution_id, flow_run_id=flow_run_id, owner=runtime.owner, lease=LEASE_SECONDS
+        )
     if isinstance(execution, Refusal):
         return await _refused(runtime, execution_id, execution)
     timeout = program.declaration.timeout
@@ -160,7 +167,8 @@ async def _run(
             output = await running.task
         return await recorded.succeeded(output, run.scope)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what it raises when stopped is the author's
-        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired()))
+        is_over = isinstance(error, asyncio.CancelledError) and asyncio.get_running_loop().time() >= deadline
+        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired() or is_over))
     finally:
         del runtime.running[execution.id]
 

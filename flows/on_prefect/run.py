@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 from prefect import Flow, State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -57,11 +59,14 @@ async def run_program(program: Program, event: Any) -> Any:
         asyncio.CancelledError: this process stops; which Prefect takes as a crash, so that it may be scheduled again.
         StorageUnavailable: outside of a flow run, the history does not answer.
     """
-    flow_run = current_flow_run()
-    async with current_runtime() as runtime:
+    flow_run, entered = current_flow_run(), asyncio.get_running_loop().time()
+    async with contextlib.AsyncExitStack() as stack:
+        with anyio.CancelScope(shield=True):  # Prefect's timeout may come before a process has opened the history
+            runtime = await stack.enter_async_context(current_runtime())
         try:
-            execution_id = await execution_for(runtime, program, event, flow_run)
-            outcome = await _run(runtime, program, execution_id, flow_run)
+            with anyio.CancelScope(shield=True):
+                execution_id = await execution_for(runtime, program, event, flow_run)
+            outcome = await _run(runtime, program, execution_id, flow_run, entered)
         except HandedBack:
             raise asyncio.CancelledError from None
         except (HeldElsewhere, LimitReached) as error:
@@ -78,11 +83,18 @@ async def run_program(program: Program, event: Any) -> Any:
     return outcome.output if outcome.status is Status.SUCCEEDED else state_of(outcome.status, outcome.error["message"])
 
 
-async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None) -> Outcome:
+async def _run(
+    runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None, entered: float
+) -> Outcome:
     if flow_run:
         try:
             return await run_execution(
-                runtime, execution_id, program, flow_run_id=str(flow_run.id), invoke=PrefectInvoke()
+                runtime,
+                execution_id,
+                program,
+                flow_run_id=str(flow_run.id),
+                invoke=PrefectInvoke(),
+                entered=entered,
             )
         except LimitReached as error:
             await put_back(flow_run, str(error))
