@@ -8,6 +8,7 @@ import typer
 
 from foundation.errors import IpaasError
 from ipaas.cli.authoring import authoring
+from ipaas.cli.cases import cases
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
@@ -15,7 +16,6 @@ from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
 from ipaas.cli.serving import serving
-from ipaas.cli.testing import testing
 from ipaas.cli.workflows import workflows
 from ipaas.failing import fail
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, testing, running):
+for commands in (serving, authoring, cases, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,

@@ -19,13 +19,13 @@ from ipaas.failing import fail
 if TYPE_CHECKING:
     from flows.testing.playing import Played, Report
 
-testing = typer.Typer()
+cases = typer.Typer()
 
 LOOK_SECONDS = 0.3
 """How often `--watch` looks for changes."""
 
 
-@testing.command("test")
+@cases.command("test")
 def run_cases(
     paths: Annotated[
         list[Path] | None,
