@@ -19,17 +19,15 @@ _FAILURES = {
 
 
 class StubbedAnswer(Model):
-    """
-    Attributes:
-        json_: the body, as JSON; or `body`, as text.
-        error: instead of an answer: no connection, or none in time.
-    """
+    """One answer."""
 
-    status: StrictInt = Field(default=200, ge=100, le=599)
-    json_: Json = Field(default=None, alias="json")
-    body: str | None = None
-    headers: Mapping[str, str] = {}
-    error: Literal["connect", "timeout"] | None = None
+    status: StrictInt = Field(default=200, ge=100, le=599, description="The HTTP status.")
+    json_: Json = Field(default=None, alias="json", description="The body, as JSON, or:")
+    body: str | None = Field(default=None, description="The body, as text.")
+    headers: Mapping[str, str] = Field(default={}, description="The headers.")
+    error: Literal["connect", "timeout"] | None = Field(
+        default=None, description="There is none: `connect`, no connection; `timeout`, no answer in time."
+    )
 
     @model_validator(mode="after")
     def _one_thing(self) -> StubbedAnswer:

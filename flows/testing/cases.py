@@ -29,22 +29,26 @@ StepStatus = Literal["succeeded", "failed", "skipped", "cancelled", "running"]
 
 
 class GivenEvent(Model):
-    body: Json = None
-    headers: Mapping[str, str] = {}
-    query: Mapping[str, str | list[str]] = {}
+    """The whole event."""
+
+    body: Json = Field(default=None, description="Any JSON.")
+    headers: Mapping[str, str] = Field(default={}, description="By name; case does not matter.")
+    query: Mapping[str, str | list[str]] = Field(default={}, description="By name; a list for one that came often.")
 
 
 class StepError(Model):
-    message: str
-    code: str = "action"
-    status: StrictInt | None = None
+    """The error of a step that fails."""
+
+    message: str = Field(description="What it says.")
+    code: str = Field(default="action", description="`remote`, `timeout`, …")
+    status: StrictInt | None = Field(default=None, description="The HTTP status that another system answered with.")
 
 
 class Stub(Model):
     """What a step gives instead of doing anything."""
 
-    output: Json = None
-    error: StepError | None = None
+    output: Json = Field(default=None, description="What it gives.")
+    error: StepError | None = Field(default=None, description="Or how it fails.")
 
 
 def _status_alone(value: Any) -> Any:
@@ -52,10 +56,12 @@ def _status_alone(value: Any) -> Any:
 
 
 class ExpectedStep(Model):
-    status: StepStatus | None = None
-    output: Json = None
-    error: Json = None
-    attempts: StrictInt | None = None
+    """How a step ended; a text alone is its status."""
+
+    status: StepStatus | None = Field(default=None, description="`succeeded`, `failed`, `skipped` or `cancelled`.")
+    output: Json = Field(default=None, description="Of a mapping, the keys that are written are compared.")
+    error: Json = Field(default=None, description="A part of its message, or some of its keys.")
+    attempts: StrictInt | None = Field(default=None, description="How often it was tried.")
 
 
 def _method_and_url(value: Any) -> Any:
@@ -68,61 +74,61 @@ def _method_and_url(value: Any) -> Any:
 
 
 class ExpectedRequest(Model):
-    """Of mappings, only the keys that are written are compared."""
+    """A request that is sent; a text alone is `METHOD URL`. Of mappings, the keys that are written are compared."""
 
-    method: str | None = None
-    url: str | None = None
-    headers: Mapping[str, str] = {}
-    query: Mapping[str, str | list[str]] = {}
-    json_: Json = Field(default=None, alias="json")
-    form: Mapping[str, str] | None = None
-    body: str | None = None
+    method: str | None = Field(default=None, description="In upper or lower case.")
+    url: str | None = Field(default=None, description="`*` stands for anything; without a `?`, any query matches.")
+    headers: Mapping[str, str] = Field(default={}, description="Some of them; case does not matter in names.")
+    query: Mapping[str, str | list[str]] = Field(default={}, description="Some of the query's parameters.")
+    json_: Json = Field(default=None, alias="json", description="Its body, parsed.")
+    form: Mapping[str, str] | None = Field(default=None, description="The fields of a form.")
+    body: str | None = Field(default=None, description="Its body as text, whole.")
 
 
 class ExpectedAnswer(Model):
-    """What the sender gets; its body is compared whole."""
+    """What the sender of the webhook gets."""
 
-    status: StrictInt | None = None
-    headers: Mapping[str, str] = {}
-    body: Json = None
+    status: StrictInt | None = Field(default=None, description="The HTTP status.")
+    headers: Mapping[str, str] = Field(default={}, description="Some of them.")
+    body: Json = Field(default=None, description="The body, compared whole.")
 
 
 class Expect(Model):
-    """What is not written is not compared.
+    """What became of it. What is not written is not compared."""
 
-    Attributes:
-        status: by default it must succeed, unless an `error` is expected.
-        output: compared whole.
-        error: a part of its message, or some of its keys.
-        requests: all that are sent, in their order.
-        steps: by path, how each ended.
-    """
-
-    status: Literal["succeeded", "failed", "timed_out", "cancelled", "waiting", "refused"] | None = None
-    output: Json = None
-    error: Json = None
-    answer: ExpectedAnswer | None = None
-    requests: tuple[Annotated[ExpectedRequest, BeforeValidator(_method_and_url)], ...] | None = None
-    steps: Mapping[str, Annotated[ExpectedStep, BeforeValidator(_status_alone)]] = {}
+    status: Literal["succeeded", "failed", "timed_out", "cancelled", "waiting", "refused"] | None = Field(
+        default=None,
+        description="The execution's; `refused`: the body did not fit the workflow's `input`. "
+        "Default: `succeeded`, unless an `error` is expected.",
+    )
+    output: Json = Field(default=None, description="The workflow's, compared whole.")
+    error: Json = Field(default=None, description="A part of its message, or some of its keys.")
+    answer: ExpectedAnswer | None = Field(default=None, description="What the sender of the webhook gets.")
+    requests: tuple[Annotated[ExpectedRequest, BeforeValidator(_method_and_url)], ...] | None = Field(
+        default=None, description="All that are sent, in their order; `[]`: none."
+    )
+    steps: Mapping[str, Annotated[ExpectedStep, BeforeValidator(_status_alone)]] = Field(
+        default={}, description="How steps ended, by path: `notify`, in a loop `lines[3].reserve`."
+    )
 
 
 class Case(Model):
-    """
-    Attributes:
-        body: short for an event that has nothing else.
-        clock: when the execution begins.
-        answers: what other systems answer.
-        stubs: what steps give instead of doing anything, by path.
-    """
+    """One run of the workflow."""
 
-    name: str
-    event: GivenEvent | None = None
-    body: Json = None
-    credentials: Mapping[str, Mapping[str, Json]] = {}
-    clock: AwareDatetime | None = None
-    answers: Mapping[str, InTurn] = {}
-    stubs: Mapping[str, Stub] = {}
-    expect: Expect = Field(default_factory=Expect)
+    name: str = Field(description="What is shown of the case.")
+    event: GivenEvent | None = Field(default=None, description="What starts the execution, or:")
+    body: Json = Field(default=None, description="Short for an event that has nothing else.")
+    credentials: Mapping[str, Mapping[str, Json]] = Field(
+        default={}, description="By name, each the fields of its type."
+    )
+    clock: AwareDatetime | None = Field(default=None, description="When it begins, with a time zone.")
+    answers: Mapping[str, InTurn] = Field(
+        default={},
+        description="What other systems answer, by `METHOD URL`, or `URL` for any method; `*` stands for anything. "
+        "A list: one after the other, the last again and again. The first that matches a request answers it.",
+    )
+    stubs: Mapping[str, Stub] = Field(default={}, description="What steps give instead of doing anything, by path.")
+    expect: Expect = Field(default_factory=Expect, description="What becomes of it; default: it succeeds.")
 
     _check_keys = field_validator("answers", mode="before")(check_keys)
 
@@ -138,13 +144,13 @@ class Case(Model):
 
 
 class Cases(Model):
-    """
-    Attributes:
-        workflow: its file, from this one's folder, or its name; by default the file of the same name.
-    """
+    """A file of cases."""
 
-    workflow: str | None = None
-    cases: tuple[Case, ...] = Field(min_length=1)
+    workflow: str | None = Field(
+        default=None,
+        description="Its file, from here (`FILE.py:NAME`), or its name. Default: the file of the same name.",
+    )
+    cases: tuple[Case, ...] = Field(min_length=1, description="At least one.")
 
 
 @dataclass(frozen=True)
