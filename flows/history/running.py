@@ -131,7 +131,7 @@ def park(connection: Connection, hold: Hold, new: Sequence[NewWait], time: Datab
         return False
     now = time.read(connection)
     goes_on = waits.begin(connection, hold.execution_id, new, now) or row["cancel_requested"] is not None
-    values = _handed_back(row) | {
+    values = _handed_back({**row, "seen_at": now}) | {
         "status": (Status.ACCEPTED if goes_on else Status.WAITING).value,
         "admitted_at": None,
         "parked_at": None if goes_on else now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import respx
@@ -11,20 +12,21 @@ from blocks import Credential
 from blocks.source import MemoryCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
-from flows.engine.execution import accept_event, run_execution
+from flows.engine.inline import run_inline
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
 from flows.expressions import render_template
-from flows.history import MemoryStore, Trigger
+from flows.history import MemoryStore, Trigger, WorkflowVersion
 from flows.language.definition import Webhook
 from flows.language.event import Event
 from flows.language.input_schema import InputSchema
+from flows.on_prefect.compile import compile_version
 from flows.testing.programs import Given, Programs
+from flows.testing.replying import RepliedOutside, Replies
 from flows.testing.requests import NotStubbed, StubbedTransport, Unanswered
 from flows.testing.result import Result, refused, result_of
 from flows.testing.stubs import Stubs, performing
 from flows.testing.virtual_time import VirtualClock, VirtualTime
-from foundation.errors import IpaasError
 from foundation.masking import Masker
 
 
@@ -53,13 +55,16 @@ class Bench:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | list[str]] | None = None,
         stubs: Stubs | None = None,
+        replies: Replies | None = None,
     ) -> Result:
-        """Runs the workflow for one event, to its end.
+        """Runs the workflow for one event, to its end; one that waits for what nobody replies ends `waiting`.
 
         Args:
             workflow: a file, a YAML text, a `Workflow`, a Python workflow, or the name of one of the project's.
             body, headers, query: the event's, as the gateway has let it in: signatures are not looked at here.
             stubs: by step path, what it gives instead of doing anything: `{"output": …}` or `{"error": {…}}`.
+            replies: by step path, what comes to one that waits: the body of its signal or callback, or a decision:
+                `{"approved": True, "form": {…}, "by": "Ann"}`.
 
         Raises:
             NotStubbed: a request was sent that `http` has no answer for.
@@ -67,7 +72,9 @@ class Bench:
             NotFound: there is no such workflow.
         """
         program = self._programs.find(workflow)
-        return self.run_program(program, body, headers=headers or {}, query=query or {}, stubs=stubs or {})
+        return self.run_program(
+            program, body, headers=headers or {}, query=query or {}, stubs=stubs or {}, replies=replies or {}
+        )
 
     def run_program(
         self,
@@ -77,6 +84,7 @@ class Bench:
         headers: Mapping[str, str],
         query: Mapping[str, str | list[str]],
         stubs: Stubs,
+        replies: Replies,
     ) -> Result:
         """Runs a compiled workflow, as `run` does."""
         hook = next((one for one in program.declaration.triggers if isinstance(one, Webhook)), None)
@@ -91,9 +99,9 @@ class Bench:
         if faults := _unfit(program, body):
             return refused(program, faults)
         trigger = Trigger.WEBHOOK if hook else Trigger.MANUAL
-        return self._time.run(self._run(program, event, trigger, stubs))
+        return self._time.run(self._run(program, event, trigger, stubs, replies))
 
-    async def _run(self, program: Program, event: Event, trigger: Trigger, stubs: Stubs) -> Result:
+    async def _run(self, program: Program, event: Event, trigger: Trigger, stubs: Stubs, replies: Replies) -> Result:
         transport, masker = StubbedTransport(self.http), Masker()
         async with new_client(transport) as http:
             services = Services(
@@ -104,18 +112,21 @@ class Bench:
                 render=render_template,
             )
             runtime = Runtime(store=self.history, services=services, clock=self.clock)
-            execution_id = await accept_event(runtime, program, event, trigger=trigger)
+            runtime.outside = partial(RepliedOutside, replies=replies, find=self._programs.find)
             try:
-                await run_execution(runtime, execution_id, program, perform=performing(stubs))
+                execution = await run_inline(
+                    runtime, program, event, program_of=_program_of, perform=performing(stubs), trigger=trigger
+                )
                 if transport.unanswered:
                     raise transport.unanswered
             except (Unanswered, BaseExceptionGroup) as error:
                 stubbed = [route.name or str(route.pattern) for route in self.http.routes]
                 raise NotStubbed(str(_unanswered(error)), stubbed) from None
-        execution = await self.history.execution(execution_id)
-        if execution is None:
-            raise IpaasError(f"workflow {program.declaration.name} ended without an outcome")
         return result_of(execution, program, transport.sent)
+
+
+def _program_of(version: WorkflowVersion) -> Program:
+    return compile_version(version).program
 
 
 def _unfit(program: Program, body: Any) -> list[dict[str, str]]:

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from flows.history import Execution, Status, StepExecution
+from flows.history import Execution, Status, StepExecution, WaitKind
+from flows.language.call import Call
 from flows.language.kinds import KINDS
+from flows.language.signal import Signal
 from flows.language.yaml_text import read_yaml
 from flows.testing.recording import Exchange
 from foundation.masking import MASK, Masker
@@ -34,6 +36,7 @@ def case_of_exchanges(
         answers.setdefault(masker.mask(str(one.request)), []).append(_answer(one))
     case = {
         **_given(execution),
+        "replies": _replies(execution),
         "answers": {key: given[0] if len(given) == 1 else given for key, given in answers.items()},
         "expect": {**_end(execution), "requests": [_request(one) for one in exchanges]},
     }
@@ -43,7 +46,8 @@ def case_of_exchanges(
 def case_of_history(execution: Execution, masker: Masker) -> dict[str, Any]:
     """A case of a stored execution. Its requests are not stored: steps that did something give what they gave."""
     stubs = {step.path: _stub(step) for step in execution.steps if _is_stubbed(step)}
-    return _tidied(_masked({**_given(execution), "stubs": stubs, "expect": _end(execution)}, execution, masker))
+    case = {**_given(execution), "stubs": stubs, "replies": _replies(execution), "expect": _end(execution)}
+    return _tidied(_masked(case, execution, masker))
 
 
 def yaml_of(case: Mapping[str, Any], workflow: str | None, source: str) -> str:
@@ -101,14 +105,25 @@ def _end(execution: Execution) -> dict[str, Any]:
     return end
 
 
+def _replies(execution: Execution) -> dict[str, Any]:
+    """What came from outside to steps that waited for it."""
+    replies: dict[str, Any] = {}
+    for wait in execution.waits:
+        if wait.answered and wait.kind is WaitKind.APPROVAL:
+            replies[wait.path] = {**wait.answer, **({"by": wait.answered_by} if wait.answered_by else {})}
+        elif wait.answered and wait.kind is not WaitKind.CALL:
+            replies[wait.path] = wait.answer
+    return replies
+
+
 def _is_stubbed(step: StepExecution) -> bool:
-    """Whether what it gave came from outside: not of a block, nor of what only renders."""
+    """Whether what it gave came from outside: not from steps inside it, nor as a reply, nor from expressions alone."""
     if step.status not in (Status.SUCCEEDED, Status.FAILED):
         return False
     kind = KINDS.get(step.action)
     if kind is None:
         return not step.action.startswith(("log.", "transform."))
-    return not (kind.has_blocks or kind.is_instant) and step.output is not None
+    return kind in (Call, Signal)
 
 
 def _stub(step: StepExecution) -> dict[str, Any]:
@@ -147,5 +162,5 @@ def _request(exchange: Exchange) -> dict[str, Any]:
 
 def _tidied(case: dict[str, Any]) -> dict[str, Any]:
     """In the order in which people write it, without what is empty."""
-    order = ("name", "event", "body", "clock", "credentials", "answers", "stubs", "expect")
+    order = ("name", "event", "body", "clock", "credentials", "answers", "stubs", "replies", "expect")
     return {key: case[key] for key in order if key in case and case[key] not in ({}, [])}

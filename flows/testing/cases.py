@@ -128,6 +128,11 @@ class Case(Model):
         "A list: one after the other, the last again and again. The first that matches a request answers it.",
     )
     stubs: Mapping[str, Stub] = Field(default={}, description="What steps give instead of doing anything, by path.")
+    replies: Mapping[str, Json] = Field(
+        default={},
+        description="What comes to steps that wait, by path: the body of a signal or a callback, or a decision: "
+        "`{approved: true, form: {…}, by: Ann}`.",
+    )
     expect: Expect = Field(default_factory=Expect, description="What becomes of it; default: it succeeds.")
 
     _check_keys = field_validator("answers", mode="before")(check_keys)
@@ -220,13 +225,14 @@ def _program(file: Path, workflow: str | None) -> Program:
 
 
 def _unknown_steps(found: CaseFile) -> Iterator[DefinitionError]:
-    """The paths of stubs and expected steps whose step the workflow does not have."""
+    """The paths of stubs, replies and expected steps whose step the workflow does not have."""
     workflow = found.program.declaration
     if not isinstance(workflow, Workflow):
         return  # a Python workflow's steps are known when it has run
     ids = [step.id for step in workflow.every_step()]
     for number, case in enumerate(found.cases):
         places: list[Place] = [("cases", number, "stubs", path) for path in case.stubs]
+        places += [("cases", number, "replies", path) for path in case.replies]
         places += [("cases", number, "expect", "steps", path) for path in case.expect.steps]
         for place in places:
             step = _LOOP.sub("", str(place[-1])).rpartition(".")[2]

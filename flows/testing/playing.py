@@ -83,14 +83,16 @@ def _report(found: CaseFile, time: VirtualTime) -> Report:
 
 def run_case(case: Case, found: CaseFile, time: VirtualTime) -> Result:
     """Runs the workflow as the case says. Raises NotStubbed."""
-    bench = Bench(time, Programs())
+    bench = Bench(time, Programs([found.file.parent]))
     bench.credentials.update(case.credentials)
     if case.clock:
         bench.clock.set(case.clock)
     stub(bench.http, case.answers)
     stubs = {path: one.model_dump(exclude_unset=True) for path, one in case.stubs.items()}
     given = case.given
-    return bench.run_program(found.program, given.body, headers=given.headers, query=given.query, stubs=stubs)
+    return bench.run_program(
+        found.program, given.body, headers=given.headers, query=given.query, stubs=stubs, replies=case.replies
+    )
 
 
 def _played(found: CaseFile, number: int, case: Case, time: VirtualTime) -> Played:

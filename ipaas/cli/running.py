@@ -112,14 +112,14 @@ def _run_here(
     record: Path | None,
     as_json: bool,
 ) -> None:
+    from flows.language.input_schema import check_input
     from ipaas import local
     from ipaas.logs import set_up_logging
-    from ipaas.operations import check_input
 
     set_up_logging(settings)
     logging.getLogger("prefect").setLevel(logging.WARNING)
     flow = _flow_of_file(file, name) if file else run(_flow_of_history(settings, name or ""))
-    check_input(flow.declaration, event)
+    check_input(flow.declaration, event.body)
     if record:
         execution, case = run(local.run_and_record(flow, event, settings))
         write_case(case, flow.program, f"execution {execution.id}", record)

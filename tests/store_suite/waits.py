@@ -64,7 +64,6 @@ class WaitsSuite:
         await store.publish(a_version(declaration={"concurrency": 1}))
         execution_id = await running(store)
         clock.move(seconds=7)
-        await store.renew([await hold_of(store, execution_id)], lease=60)
 
         assert await store.park(await hold_of(store, execution_id), [a_signal(due_at=T0 + DAY, document={"a": 1})])
 

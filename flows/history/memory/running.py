@@ -65,6 +65,7 @@ class MemoryRunning(MemoryAdmission):
         kept = self._executions.get(hold.execution_id)
         if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
             return False
+        kept.seen_at = self._clock.now()
         goes_on = self._begin_waits(kept, waits) or kept.execution.cancel_requested is not None
         kept.change(
             status=Status.ACCEPTED if goes_on else Status.WAITING,

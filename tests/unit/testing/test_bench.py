@@ -297,3 +297,73 @@ def test_a_run_takes_about_a_millisecond(ipaas):
 
     ipaas.http.get("https://stock.example/items/5").respond(json={"left": 3})
     assert min(once() for _ in range(30)) < 0.005
+
+
+PAYMENT = """
+name: payment
+timeout: 10s
+steps:
+  - {id: rest, wait: 3d}
+  - {id: paid, wait: {signal: "paid-{{ event.body }}", timeout: 7d, on_timeout: continue}}
+  - {id: called_back, wait: {callback: true, timeout: 1d, on_timeout: continue}}
+  - id: decide
+    on_error: continue
+    approve:
+      message: "Ship {{ event.body }}?"
+      timeout: 2d
+      notify: [{id: ask, uses: http.request, with: {method: POST, url: "https://team.example"}}]
+  - {id: forever, if: event.body == 0, wait: {signal: never}}
+output:
+  - "{{ steps.paid.output }}"
+  - "{{ steps.called_back.output }}"
+  - "{{ steps.decide.output }}"
+  - "{{ steps.decide.error.code | default(none) }}"
+"""
+
+
+def test_long_waits_take_no_time_and_end_by_themselves(ipaas):
+    ipaas.http.post("https://team.example").respond(204)
+    result = ipaas.run(PAYMENT, 7)
+    assert (result.status, result.output) == ("succeeded", [None, None, None, "timeout"])
+    assert result.seconds == timedelta(days=13).total_seconds()
+
+
+def test_replies_come_as_soon_as_they_are_waited_for(ipaas):
+    ipaas.http.post("https://team.example").respond(204)
+    decision = {"approved": True, "form": {"how": "fast"}, "by": "Ann"}
+    replies = {"paid": {"amount": 5}, "called_back": "yes", "decide": decision}
+    result = ipaas.run(PAYMENT, 7, replies=replies)
+    at = "2026-01-04T00:00:00+00:00"
+    assert result.output == [{"amount": 5}, "yes", {**decision, "at": at}, None]
+    assert [str(request) for request in result.requests] == ["POST https://team.example"]
+    rejected = ipaas.run(PAYMENT, 7, replies={"decide": {"approved": False, "by": "Ann"}})
+    assert (rejected.output[3], rejected.steps["decide"].error["message"]) == ("rejected", "rejected by Ann")
+    wrong = ipaas.run(PAYMENT, 7, replies={"decide": "yes"})
+    assert "is no decision: {approved: true or false" in wrong.steps["decide"].error["message"]
+
+
+def test_what_nobody_replies_to_is_still_waited_for(ipaas):
+    ipaas.http.post("https://team.example").respond(204)
+    result = ipaas.run(PAYMENT, 0, replies={"decide": {"approved": True}})
+    assert (result.status, result.steps["forever"].status) == ("waiting", "running")
+
+
+CALLS = """
+name: calls
+steps:
+  - {id: say, uses: log.message, with: {text: mine}}
+  - {id: sub, call: hello, with: {name: "{{ event.body }}"}}
+  - {id: later, call: hello, wait: false}
+output: "{{ [steps.say.output.text, steps.sub.output.message] }}"
+"""
+
+
+def test_a_called_workflow_runs_too_and_only_the_callers_steps_are_stubbed(ipaas):
+    result = ipaas.run(
+        CALLS, "Ada", stubs={"say": {"output": {"text": "stubbed"}}, "greet": {"output": {"text": "no"}}}
+    )
+    assert (result.status, result.output) == ("succeeded", ["stubbed", "Hello Ada!"])
+    stubbed = ipaas.run(CALLS, "Ada", stubs={"sub": {"output": {"message": "Moin"}}})
+    assert stubbed.output == ["mine", "Moin"]
+    missing = ipaas.run(CALLS.replace("hello", "helo"), "Ada")
+    assert "unknown workflow 'helo'; did you mean 'hello'" in missing.error["message"]

@@ -119,6 +119,10 @@ def test_the_workflow_is_the_one_of_the_same_name_or_a_named_one(tmp_path, time)
             "orders.test.yaml:4: cases[0].stubs: unknown step 'resreve'; did you mean 'reserve'?",
         ),
         (
+            "cases:\n  - name: a\n    replies:\n      pauze: 1",
+            "orders.test.yaml:4: cases[0].replies: unknown step 'pauze'; did you mean 'pause'?",
+        ),
+        (
             "cases:\n  - name: a\n    answers:\n      stock.example: {}",
             "orders.test.yaml:3: cases[0].answers: expected a method and an address, like POST https://",
         ),

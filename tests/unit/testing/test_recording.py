@@ -15,7 +15,7 @@ from blocks.credential_types import BearerToken
 from blocks.source import MemoryCredentials
 from connectors.kit.testing import answers
 from flows.engine.execution import accept_event, run_execution
-from flows.history import Execution
+from flows.history import Execution, signal_address, step_address
 from flows.language.event import Event
 from flows.language.yaml_text import read_yaml
 from flows.on_prefect.flow import WorkflowFlow
@@ -166,3 +166,35 @@ def test_what_was_recorded_is_read_back_as_it_was():
         "expect": {"output": [None, True, "null", "~", "1_000", "=", "<<", "- a", "#x", "a: b", "!t", "&a", "*"]},
     }
     assert read_yaml(yaml_of(case, "w", "a test")).data() == {"workflow": "w", "cases": [case]}
+
+
+WAITS = """
+name: waits
+steps:
+  - {id: paid, wait: {signal: paid, timeout: 3d}}
+  - {id: decide, approve: {message: Ship?}}
+  - {id: late, wait: {signal: never, timeout: 1d, on_timeout: continue}}
+  - {id: told, signal: shipped, body: {a: 1}}
+output: "{{ [steps.paid.output, steps.decide.output.by, steps.late.output] }}"
+"""
+
+
+async def test_what_came_to_steps_that_waited_is_recorded_as_replies(on):
+    flow = in_yaml(WAITS)
+    await on.store.answer(signal_address("paid"), {"amount": 5}, by=None, keep=60)
+    execution_id = await accept_event(on.runtime, flow.program, Event())
+    await run_execution(on.runtime, execution_id, flow.program)
+    await run_execution(on.runtime, execution_id, flow.program)
+    await on.store.answer(step_address(execution_id, "decide"), {"approved": True}, by="Ann", keep=60)
+    await run_execution(on.runtime, execution_id, flow.program)
+    on.clock.move(days=2)
+    await on.store.wake(limit=10)
+    await run_execution(on.runtime, execution_id, flow.program)
+    execution = await on.store.execution(execution_id)
+
+    case = case_of_history(execution, Masker())
+    assert execution.status == "succeeded"
+    assert case["replies"] == {"paid": {"amount": 5}, "decide": {"approved": True, "by": "Ann"}}
+    assert case["stubs"] == {"told": {"output": {"delivered": False}}}
+    report = await asyncio.to_thread(play_text, yaml_of(case, None, "a test"), flow.program)
+    assert [played.faults for played in report.played] == [[]]
