@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -40,28 +39,32 @@ def run_cases(
     if watch and as_json:
         raise typer.BadParameter("one document does not go on", param_hint="--watch, --json")
     connect()
-    logging.getLogger("ipaas").setLevel(logging.CRITICAL)  # what a case expects to go wrong is no news
     given = paths or [Path()]
+    if watch:
+        _watch(given, junit)
+    raise typer.Exit(0 if _run(given, junit, as_json) else 1)
+
+
+def _watch(paths: Sequence[Path], junit: Path | None) -> NoReturn:
     try:
-        while watch:
+        while True:
             try:
-                _run(given, junit, as_json)
+                _run(paths, junit, as_json=False)
             except IpaasError as error:
                 fail(error)
-            _wait_for_change(given)
+            _wait_for_change(paths)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    passed = _run(given, junit, as_json)
-    raise typer.Exit(0 if passed else 1)
 
 
 def _run(paths: Sequence[Path], junit: Path | None, as_json: bool) -> bool:
     from flows.testing.junit import junit as as_junit
     from flows.testing.playing import play_file
     from flows.testing.virtual_time import VirtualTime
+    from ipaas.logs import silent
 
     reports: list[Report] = []
-    with VirtualTime() as time:
+    with VirtualTime() as time, silent():
         for file in _case_files(paths):
             reports.append(play_file(file, time))
             if not as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,15 +36,16 @@ def write_case(case: Mapping[str, Any], program: Program, source: str, file: Pat
     """
     from flows.testing.case_text import yaml_of
     from flows.testing.playing import play_text
+    from ipaas.logs import silent
 
     text = yaml_of(case, _workflow(program, file), source)
     if file:
         file.write_text(text, encoding="utf-8")
     else:
         typer.echo(text, nl=False)
-    logging.getLogger("ipaas").setLevel(logging.CRITICAL)  # what went wrong was said when it did
     where = str(file) if file else "the case"
-    faults = [fault for played in play_text(text, program).played for fault in played.faults]
+    with silent():
+        faults = [fault for played in play_text(text, program).played for fault in played.faults]
     if not faults:
         typer.echo(f"recorded: {where}; played, it passes", err=True)
         return
