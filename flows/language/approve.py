@@ -54,8 +54,8 @@ class Approve(Step):
     _message: Expression = PrivateAttr()
 
     @property
-    def has_address(self) -> bool:
-        return True
+    def wants(self) -> str:
+        return "approval"
 
     def inner(self) -> list[Inner]:
         return [Inner(("approve", "notify"), self.approve.notify)] if self.approve.notify else []

@@ -78,8 +78,8 @@ class Wait(Step):
     _signal: Expression = PrivateAttr()
 
     @property
-    def has_address(self) -> bool:
-        return isinstance(self.wait, WaitFor) and self.wait.callback is True
+    def wants(self) -> str | None:
+        return "callback" if isinstance(self.wait, WaitFor) and self.wait.callback else None
 
     def compile(self, place: Place) -> None:
         super().compile(place)
