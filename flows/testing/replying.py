@@ -10,6 +10,7 @@ from flows.engine.parking import Parking
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
 from flows.history import Execution, NewWait, WaitKind
+from flows.language.input_schema import InputSchema
 from flows.language.step import Answer
 from foundation.errors import ActionError
 
@@ -33,8 +34,7 @@ class RepliedOutside(HistoryOutside):
             return await super().wait(wait, parking)
         body, by = self._replies[wait.path], None
         if wait.kind is WaitKind.APPROVAL:
-            if not (isinstance(body, Mapping) and isinstance(body.get("approved"), bool)):
-                raise ActionError("the test's reply is no decision: {approved: true or false, form: …, by: …}")
+            _check_decision(body, wait.document["form"])
             by, body = body.get("by"), {key: value for key, value in body.items() if key != "by"}
         return Answer(body, by, self._runtime.clock.now())
 
@@ -42,3 +42,13 @@ class RepliedOutside(HistoryOutside):
         if await self._store.workflow(workflow) is None:
             await self._store.publish(self._find(workflow).version)
         return await super().start(workflow, body, path, answers=answers)
+
+
+def _check_decision(reply: Any, schema: Any) -> None:
+    """As the platform takes it: who rejects need not fill in the form. Raises ActionError."""
+    if not (isinstance(reply, Mapping) and isinstance(reply.get("approved"), bool)):
+        raise ActionError("the test's reply is no decision: {approved: true or false, form: …, by: …}")
+    if schema is None or not reply["approved"]:
+        return
+    for error in InputSchema(schema).errors(reply.get("form"), most=1):
+        raise ActionError(f"the test's reply does not fit the form: {error['path']}: {error['message']}")

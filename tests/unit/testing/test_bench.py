@@ -311,6 +311,7 @@ steps:
     approve:
       message: "Ship {{ event.body }}?"
       timeout: 2d
+      form: {type: object, required: [how]}
       notify: [{id: ask, uses: http.request, with: {method: POST, url: "https://team.example"}}]
   - {id: forever, if: event.body == 0, wait: {signal: never}}
 output:
@@ -338,13 +339,14 @@ def test_replies_come_as_soon_as_they_are_waited_for(ipaas):
     assert [str(request) for request in result.requests] == ["POST https://team.example"]
     rejected = ipaas.run(PAYMENT, 7, replies={"decide": {"approved": False, "by": "Ann"}})
     assert (rejected.output[3], rejected.steps["decide"].error["message"]) == ("rejected", "rejected by Ann")
-    wrong = ipaas.run(PAYMENT, 7, replies={"decide": "yes"})
-    assert "is no decision: {approved: true or false" in wrong.steps["decide"].error["message"]
+    for reply, said in (("yes", "is no decision: {approved: true or"), ({"approved": True}, "does not fit the form: ")):
+        wrong = ipaas.run(PAYMENT, 7, replies={"decide": reply})
+        assert said in wrong.steps["decide"].error["message"]
 
 
 def test_what_nobody_replies_to_is_still_waited_for(ipaas):
     ipaas.http.post("https://team.example").respond(204)
-    result = ipaas.run(PAYMENT, 0, replies={"decide": {"approved": True}})
+    result = ipaas.run(PAYMENT, 0, replies={"decide": {"approved": True, "form": {"how": "slow"}}})
     assert (result.status, result.steps["forever"].status) == ("waiting", "running")
 
 

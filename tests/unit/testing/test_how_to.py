@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_its_cases_pass(folder, time):
     report = play_file(folder / "order-paid.test.yaml", time)
     faults = {played.case.name: played.faults for played in report.played if played.faults}
-    assert (report.errors, faults, len(report.played)) == ((), {}, 5)
+    assert (report.errors, faults, len(report.played)) == ((), {}, 6)
 
 
 def test_a_failing_one_prints_what_the_page_shows(folder, time):
