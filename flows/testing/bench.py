@@ -25,8 +25,9 @@ from flows.testing.programs import Given, Programs
 from flows.testing.replying import RepliedOutside, Replies
 from flows.testing.requests import NotStubbed, StubbedTransport, Unanswered
 from flows.testing.result import Result, refused, result_of
-from flows.testing.stubs import Stubs, performing
+from flows.testing.stubs import Stubs, performing, unknown_steps
 from flows.testing.virtual_time import VirtualClock, VirtualTime
+from foundation.errors import NotFound
 from foundation.masking import Masker
 
 
@@ -69,9 +70,11 @@ class Bench:
         Raises:
             NotStubbed: a request was sent that `http` has no answer for.
             DefinitionError: the workflow is wrong, as `ipaas check` says.
-            NotFound: there is no such workflow.
+            NotFound: there is no such workflow, or no such step.
         """
         program = self._programs.find(workflow)
+        for _, said in unknown_steps(program, [*(stubs or ()), *(replies or ())]):
+            raise NotFound(said)
         return self.run_program(
             program, body, headers=headers or {}, query=query or {}, stubs=stubs or {}, replies=replies or {}
         )

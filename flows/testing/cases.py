@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from flows.engine.program import Program
-from flows.expressions import unknown
 from flows.language.definition import Json, Model
 from flows.language.definition import Path as Place
 from flows.language.faults import DefinitionErrors, written
 from flows.language.files import CASES_SUFFIXES
-from flows.language.workflow import Workflow
 from flows.language.yaml_source import keys_of, text_of, validated
 from flows.language.yaml_text import read_yaml
 from flows.testing.answering import InTurn, check_keys
 from flows.testing.programs import FILE, SUFFIXES, Programs
+from flows.testing.stubs import unknown_steps
 from foundation.errors import DefinitionError, NotFound
-
-_LOOP: Final = re.compile(r"\[\d+\]")
 
 StepStatus = Literal["succeeded", "failed", "skipped", "cancelled", "running"]
 
@@ -225,20 +221,13 @@ def _program(file: Path, workflow: str | None) -> Program:
 
 
 def _unknown_steps(found: CaseFile) -> Iterator[DefinitionError]:
-    """The paths of stubs, replies and expected steps whose step the workflow does not have."""
-    workflow = found.program.declaration
-    if not isinstance(workflow, Workflow):
-        return  # a Python workflow's steps are known when it has run
-    ids = [step.id for step in workflow.every_step()]
     for number, case in enumerate(found.cases):
-        places: list[Place] = [("cases", number, "stubs", path) for path in case.stubs]
-        places += [("cases", number, "replies", path) for path in case.replies]
-        places += [("cases", number, "expect", "steps", path) for path in case.expect.steps]
-        for place in places:
-            step = _LOOP.sub("", str(place[-1])).rpartition(".")[2]
-            if step not in ids:
-                message = f"{written(place[:-1])}: {unknown('step', step, ids)}"
-                yield DefinitionError(message, file=str(found.file), line=found.line(place))
+        named = {("stubs",): case.stubs, ("replies",): case.replies, ("expect", "steps"): case.expect.steps}
+        for keys, paths in named.items():
+            place: Place = ("cases", number, *keys)
+            for path, said in unknown_steps(found.program, paths):
+                line = found.line((*place, path))
+                yield DefinitionError(f"{written(place)}: {said}", file=str(found.file), line=line)
 
 
 def _known_keys(place: Place) -> list[str]:

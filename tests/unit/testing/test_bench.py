@@ -273,6 +273,12 @@ def test_a_step_that_was_not_reached_is_skipped_and_an_unknown_one_is_named(ipaa
         result.steps["rout"]
 
 
+def test_what_is_said_of_a_step_that_is_not_there_is_refused(ipaas):
+    for given in ("stubs", "replies"):
+        with pytest.raises(NotFound, match="unknown step 'reserved'; did you mean 'reserve'"):
+            ipaas.run(LINES, [], **{given: {"lines[0].reserved": {}}})
+
+
 def test_a_result_reads_well(ipaas):
     assert repr(ipaas.run(GREET, {"name": "Ada"})) == (
         '<greet succeeded: "Hello Ada"; steps [<say succeeded: {"text": "Hello Ada"}>]; requests []>'
@@ -353,17 +359,15 @@ def test_what_nobody_replies_to_is_still_waited_for(ipaas):
 CALLS = """
 name: calls
 steps:
-  - {id: say, uses: log.message, with: {text: mine}}
+  - {id: greet, uses: log.message, with: {text: mine}}
   - {id: sub, call: hello, with: {name: "{{ event.body }}"}}
   - {id: later, call: hello, wait: false}
-output: "{{ [steps.say.output.text, steps.sub.output.message] }}"
+output: "{{ [steps.greet.output.text, steps.sub.output.message] }}"
 """
 
 
 def test_a_called_workflow_runs_too_and_only_the_callers_steps_are_stubbed(ipaas):
-    result = ipaas.run(
-        CALLS, "Ada", stubs={"say": {"output": {"text": "stubbed"}}, "greet": {"output": {"text": "no"}}}
-    )
+    result = ipaas.run(CALLS, "Ada", stubs={"greet": {"output": {"text": "stubbed"}}})
     assert (result.status, result.output) == ("succeeded", ["stubbed", "Hello Ada!"])
     stubbed = ipaas.run(CALLS, "Ada", stubs={"sub": {"output": {"message": "Moin"}}})
     assert stubbed.output == ["mine", "Moin"]
