@@ -27,7 +27,7 @@ from flows.testing.requests import NotStubbed, StubbedTransport, Unanswered
 from flows.testing.result import Result, refused, result_of
 from flows.testing.stubs import Stubs, performing, unknown_steps
 from flows.testing.virtual_time import VirtualClock, VirtualTime
-from foundation.errors import NotFound
+from foundation.errors import IpaasError, NotFound
 from foundation.masking import Masker
 
 
@@ -72,12 +72,16 @@ class Bench:
             DefinitionError: the workflow is wrong, as `ipaas check` says.
             NotFound: there is no such workflow, or no such step.
         """
-        program = self._programs.find(workflow)
-        for _, said in unknown_steps(program, [*(stubs or ()), *(replies or ())]):
-            raise NotFound(said)
-        return self.run_program(
-            program, body, headers=headers or {}, query=query or {}, stubs=stubs or {}, replies=replies or {}
-        )
+        __tracebackhide__ = True  # pytest shows the test's own line, and no frames of ours and asyncio's
+        try:
+            program = self._programs.find(workflow)
+            for _, said in unknown_steps(program, [*(stubs or ()), *(replies or ())]):
+                raise NotFound(said)
+            return self.run_program(
+                program, body, headers=headers or {}, query=query or {}, stubs=stubs or {}, replies=replies or {}
+            )
+        except (NotStubbed, IpaasError) as error:
+            raise error.with_traceback(None) from None
 
     def run_program(
         self,

@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Why an execution or a step ended as it did, where a test compares its status."""
+    why = getattr(left, "why", None) or getattr(right, "why", None)
+    return [f"{left!r} {op} {right!r}", f"because of: {why}"] if isinstance(why, str) else None
+
+
 @pytest.fixture(scope="session")
 def _ipaas_time() -> Iterator[VirtualTime]:
     from flows.testing.virtual_time import VirtualTime

@@ -16,6 +16,19 @@ from flows.language.workflow import Workflow
 from flows.testing.requests import Request
 
 
+class Ended(str):
+    """A status that knows its error, which pytest says when a test expected another one."""
+
+    __slots__ = ("why",)
+    why: str | None
+
+    @classmethod
+    def of(cls, status: str, error: Mapping[str, Any] | None) -> Ended:
+        ended = cls(status)
+        ended.why = error["message"] if error else None
+        return ended
+
+
 @dataclass(frozen=True)
 class StepResult:
     """One step; `path` is where it is: `notify`, in a loop `lines[3].reserve`."""
@@ -96,12 +109,15 @@ def result_of(execution: Execution, program: Program, requests: Sequence[Request
     seconds = (ended - began).total_seconds() if began and ended else 0.0
     return Result(
         workflow=execution.workflow,
-        status=execution.status.value,
+        status=Ended.of(execution.status.value, execution.error),
         output=execution.output,
         error=execution.error,
         answer=_answer(execution, workflow.respond, seconds) if execution.trigger is Trigger.WEBHOOK else None,
         steps=StepResults(
-            [StepResult(one.path, one.status.value, one.output, one.error, one.attempts) for one in execution.steps],
+            [
+                StepResult(one.path, Ended.of(one.status.value, one.error), one.output, one.error, one.attempts)
+                for one in execution.steps
+            ],
             ids,
         ),
         requests=requests,
@@ -114,7 +130,8 @@ def refused(program: Program, faults: Sequence[Mapping[str, str]]) -> Result:
     """The body does not fit the workflow's `input`: nothing runs."""
     message = f"the body does not fit the workflow's input: {faults[0]['path']}: {faults[0]['message']}"
     answer = _problem(422, message, errors=faults)
-    return Result(program.declaration.name, "refused", error={"code": "input", "message": message}, answer=answer)
+    error = {"code": "input", "message": message}
+    return Result(program.declaration.name, Ended.of("refused", error), error=error, answer=answer)
 
 
 def _answer(execution: Execution, respond: Respond, seconds: float) -> Answer:

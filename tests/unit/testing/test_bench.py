@@ -13,6 +13,8 @@ from flows import Event, webhook, workflow
 from flows.language.faults import DefinitionErrors
 from flows.language.yaml_source import load_workflow
 from flows.testing import NotStubbed
+from flows.testing.plugin import pytest_assertrepr_compare
+from flows.testing.result import Ended
 from foundation.errors import NotFound
 
 GREET = """
@@ -373,3 +375,11 @@ def test_a_called_workflow_runs_too_and_only_the_callers_steps_are_stubbed(ipaas
     assert stubbed.output == ["mine", "Moin"]
     missing = ipaas.run(CALLS.replace("hello", "helo"), "Ada")
     assert "unknown workflow 'helo'; did you mean 'hello'" in missing.error["message"]
+
+
+def test_a_status_that_a_test_did_not_expect_says_why():
+    failed = Ended.of("failed", {"message": "step ask: no such item"})
+    said = ["'failed' == 'succeeded'", "because of: step ask: no such item"]
+    assert pytest_assertrepr_compare("==", failed, "succeeded") == said
+    assert pytest_assertrepr_compare("==", Ended.of("succeeded", None), "failed") is None
+    assert pytest_assertrepr_compare("==", [1], [2]) is None
