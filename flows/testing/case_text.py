@@ -98,7 +98,7 @@ def _end(execution: Execution) -> dict[str, Any]:
         end["output"] = execution.output
     elif execution.error:
         end["error"] = {key: execution.error[key] for key in ("code", "step", "message") if execution.error.get(key)}
-    if execution.answer and "problem" not in execution.answer:
+    if execution.answer and str(execution.answer.get("status")).isdecimal():
         end["answer"] = {"status": int(execution.answer["status"]), "body": execution.answer["body"]}
     if steps := {step.path: step.status.value for step in execution.steps if step.status is not Status.SUCCEEDED}:
         end["steps"] = steps

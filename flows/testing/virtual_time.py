@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -113,7 +114,7 @@ def _text(value: Any) -> str:
 
 
 class _Selector(selectors.DefaultSelector):
-    """Where a loop would wait for its next timer, its time goes on to it."""
+    """Where a loop would wait for its next timer, its time goes on to it. While a thread works for it, time is real."""
 
     def __init__(self, loop: _Loop) -> None:
         super().__init__()
@@ -121,7 +122,10 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or self._loop.is_busy:
-            return super().select(None if timeout else timeout)
+            started = monotonic()
+            events = super().select(timeout)
+            self._loop.pass_time(monotonic() - started)
+            return events
         events = super().select(0)
         if not events:
             self._loop.pass_time(timeout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,7 +16,7 @@ from ipaas.cli.session import connect, run, ui_url
 from ipaas.failing import fail
 
 if TYPE_CHECKING:
-    from flows.history import Execution, HistoryStore, Page, WorkflowVersion
+    from flows.history import Execution, HistoryStore, Page
 
 executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
 
@@ -140,43 +139,6 @@ def cancel(
     _print_one(run(_cancel(settings, execution_id, reason)), ui_url(settings), as_json)
 
 
-@executions.command()
-def record(
-    execution_id: Id,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A new NAME.test.yaml; default: standard output.")
-    ] = None,
-) -> None:
-    """Writes an ended execution as a test case: its event, what its steps gave, how it ended; secrets masked."""
-    from ipaas.cli.recording import check_recording, write_case
-
-    settings = connect()
-    if output:
-        check_recording(output)
-    execution, version = run(_with_version(settings, execution_id))
-    from flows.on_prefect.compile import compile_version
-    from flows.testing.case_text import case_of_history
-    from foundation.masking import process_masker
-
-    case = case_of_history(execution, process_masker)
-    write_case(case, compile_version(version).program, f"execution {execution.id}", output)
-
-
-async def _with_version(settings: Settings, execution_id: str) -> tuple[Execution, WorkflowVersion]:
-    """Raises NotFound, and Conflict when it has not ended."""
-    from ipaas.connection import history
-    from ipaas.operations import Conflict
-
-    async with history(settings) as store:
-        execution = await _existing(store, execution_id)
-        if not execution.status.is_final:
-            raise Conflict(f"execution {execution_id} has not ended: {execution.status}")
-        version = await store.version(execution.workflow, execution.version)
-    if version is None:
-        raise NotFound(f"workflow {execution.workflow} has no version {execution.version} any more")
-    return execution, version
-
-
 def _print_one(execution: Execution, ui: str | None, as_json: bool) -> None:
     from ipaas.views import view
 
@@ -207,10 +169,11 @@ async def _execution(settings: Settings, execution_id: str) -> Execution:
     from ipaas.connection import history
 
     async with history(settings) as store:
-        return await _existing(store, execution_id)
+        return await existing(store, execution_id)
 
 
-async def _existing(store: HistoryStore, execution_id: str) -> Execution:
+async def existing(store: HistoryStore, execution_id: str) -> Execution:
+    """Raises NotFound."""
     execution = await store.execution(execution_id)
     if execution is None:
         raise NotFound(f"no execution {execution_id}")
@@ -265,4 +228,4 @@ async def _cancel(settings: Settings, execution_id: str, reason: str) -> Executi
 
     async with history(settings) as store, prefect() as client:
         await operations.cancel(store, client, execution_id, by="the command line", reason=reason)
-        return await _existing(store, execution_id)
+        return await existing(store, execution_id)

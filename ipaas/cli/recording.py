@@ -5,14 +5,53 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ipaas.cli.session import InputError
+from foundation.errors import NotFound
+from foundation.settings import Settings
+from ipaas.cli.executions import Id, executions, existing
+from ipaas.cli.session import InputError, connect, run
 
 if TYPE_CHECKING:
     from flows.engine.program import Program
+    from flows.history import Execution, WorkflowVersion
+
+
+@executions.command()
+def record(
+    execution_id: Id,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new NAME.test.yaml; default: standard output.")
+    ] = None,
+) -> None:
+    """Writes an ended execution as a test case: its event, what its steps gave, how it ended; secrets masked."""
+    settings = connect()
+    if output:
+        check_recording(output)
+    execution, version = run(_with_version(settings, execution_id))
+    from flows.on_prefect.compile import compile_version
+    from flows.testing.case_text import case_of_history
+    from foundation.masking import process_masker
+
+    case = case_of_history(execution, process_masker)
+    write_case(case, compile_version(version).program, f"execution {execution.id}", output)
+
+
+async def _with_version(settings: Settings, execution_id: str) -> tuple[Execution, WorkflowVersion]:
+    """Raises NotFound, and Conflict when it has not ended."""
+    from ipaas.connection import history
+    from ipaas.operations import Conflict
+
+    async with history(settings) as store:
+        execution = await existing(store, execution_id)
+        if not execution.status.is_final:
+            raise Conflict(f"execution {execution_id} has not ended: {execution.status}")
+        version = await store.version(execution.workflow, execution.version)
+    if version is None:
+        raise NotFound(f"workflow {execution.workflow} has no version {execution.version} any more")
+    return execution, version
 
 
 def check_recording(file: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LOAD = "import sys, flows.testing.plugin; print(*{'httpx', 'jinja2', 'prefect', 'respx', 'sqlalchemy'} & sys.modules.keys())"
+LOAD = """
+import sys, flows.testing.plugin
+print(*{"httpx", "jinja2", "prefect", "respx", "sqlalchemy"} & sys.modules.keys())
+"""
 
 
 def test_it_loads_nothing_heavy() -> None:
