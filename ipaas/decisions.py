@@ -84,8 +84,10 @@ async def decide(store: HistoryStore, approval: str, decision: Decision) -> Wait
         UnfitForm: the form does not fit.
     """
     wait = await approval_of(store, approval)
-    check_form(wait, decision)
-    said = {"approved": decision.approved, "form": decision.form}
+    form = {} if decision.form is None and wait.document["form"] else decision.form
+    if decision.approved:  # who rejects need not fill it in
+        _check_form(wait.document["form"], form)
+    said = {"approved": decision.approved, "form": form}
     await _answer(store, wait.execution_id, wait.path, said, by=decision.by)
     return await approval_of(store, approval_id(wait))
 
@@ -108,12 +110,11 @@ async def approval_of(store: HistoryStore, approval: str) -> Wait:
     return waits[0]
 
 
-def check_form(wait: Wait, decision: Decision) -> None:
-    """Raises UnfitForm. Who rejects need not fill it in."""
-    schema = wait.document["form"] if decision.approved else None
+def _check_form(schema: Any, form: Any) -> None:
+    """Raises UnfitForm."""
     if schema is None:
         return
-    for error in InputSchema(schema).errors(decision.form, most=1):
+    for error in InputSchema(schema).errors(form, most=1):
         raise UnfitForm(f"the form does not fit: {error['path']}: {error['message']}")
 
 
