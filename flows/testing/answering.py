@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import httpx
 import respx
@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
 from flows.language.definition import Json, Model
 
-_FAILURES = {
-    "connect": httpx.ConnectError("the test lets no connection be made"),
-    "timeout": httpx.ReadTimeout("the test lets it not answer"),
+_FAILURES: Final[Mapping[str, type[httpx.TransportError]]] = {
+    "connect": httpx.ConnectError,
+    "timeout": httpx.ReadTimeout,
 }
 
 
@@ -41,7 +41,7 @@ class StubbedAnswer(Model):
     def response(self) -> httpx.Response:
         """Raises httpx.TransportError, when there is none."""
         if self.error:
-            raise _FAILURES[self.error]
+            raise _FAILURES[self.error](f"the test says error: {self.error}")
         content = {"json": self.json_} if "json_" in self.model_fields_set else {"text": self.body or ""}
         return httpx.Response(self.status, headers=dict(self.headers), **content)
 
