@@ -169,11 +169,10 @@ async def _execution(settings: Settings, execution_id: str) -> Execution:
     from ipaas.connection import history
 
     async with history(settings) as store:
-        return await existing(store, execution_id)
+        return await _existing(store, execution_id)
 
 
-async def existing(store: HistoryStore, execution_id: str) -> Execution:
-    """Raises NotFound."""
+async def _existing(store: HistoryStore, execution_id: str) -> Execution:
     execution = await store.execution(execution_id)
     if execution is None:
         raise NotFound(f"no execution {execution_id}")
@@ -228,4 +227,4 @@ async def _cancel(settings: Settings, execution_id: str, reason: str) -> Executi
 
     async with history(settings) as store, prefect() as client:
         await operations.cancel(store, client, execution_id, by="the command line", reason=reason)
-        return await existing(store, execution_id)
+        return await _existing(store, execution_id)

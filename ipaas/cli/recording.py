@@ -11,7 +11,7 @@ import typer
 
 from foundation.errors import NotFound
 from foundation.settings import Settings
-from ipaas.cli.executions import Id, executions, existing
+from ipaas.cli.executions import Id, executions
 from ipaas.cli.session import InputError, connect, run
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ async def _with_version(settings: Settings, execution_id: str) -> tuple[Executio
     from ipaas.operations import Conflict
 
     async with history(settings) as store:
-        execution = await existing(store, execution_id)
+        execution = await store.execution(execution_id)
+        if execution is None:
+            raise NotFound(f"no execution {execution_id}")
         if not execution.status.is_final:
             raise Conflict(f"execution {execution_id} has not ended: {execution.status}")
         version = await store.version(execution.workflow, execution.version)
