@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from flows.history import Execution, Status, StepExecution, WaitKind
 from flows.language.call import Call
@@ -17,9 +18,12 @@ from flows.language.kinds import KINDS
 from flows.language.signal import Signal
 from flows.language.yaml_text import read_yaml
 from flows.testing.recording import Exchange
+from foundation.errors import DefinitionError
 from foundation.masking import MASK, Masker
 
-_LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
+_LINES: Final = re.compile(r"[^\r\n]+(\n[^\r\n]*)+")
+"""A text of several lines."""
+_SPECIAL: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _NOT_KEPT: Final = frozenset(
     {"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "set-cookie"}
     | {"transfer-encoding"}
@@ -61,13 +65,27 @@ def yaml_of(case: Mapping[str, Any], workflow: str | None, source: str) -> str:
     yaml, text = YAML(), StringIO()
     yaml.width, yaml.allow_unicode = 120, True
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(document, text)
-    if (
-        read_yaml(text.getvalue()).data() != document
-    ):  # it has line breaks of other alphabets, which YAML takes for ours
+    yaml.dump(_in_blocks(document), text)
+    if not _reads_as(text.getvalue(), document):  # it has characters that YAML takes for others, or for none
         written = json.dumps(document, indent=2, ensure_ascii=False)
-        text = StringIO(_LINE_BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
+        text = StringIO(_SPECIAL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
     return f"# Recorded from {source}. {MASK} is a secret, or its own id: it matches anything.\n{text.getvalue()}"
+
+
+def _reads_as(text: str, document: Any) -> bool:
+    try:
+        return bool(read_yaml(text).data() == document)
+    except DefinitionError:
+        return False
+
+
+def _in_blocks(value: Any) -> Any:
+    """Texts of several lines are written as such."""
+    if isinstance(value, dict):
+        return {key: _in_blocks(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_blocks(inner) for inner in value]
+    return LiteralScalarString(value) if isinstance(value, str) and _LINES.fullmatch(value) else value
 
 
 def _masked(case: dict[str, Any], execution: Execution, masker: Masker) -> dict[str, Any]:

@@ -159,9 +159,12 @@ async def test_of_a_credential_only_what_is_no_secret_is_noted():
     }
 
 
-def test_what_was_recorded_is_read_back_as_it_was():
+@pytest.mark.parametrize(
+    "text", ["a\nb", " a\n\n  b \n", "\n\na", "a\r\nb", "---\na: {{ b }}\n#c\n", "x\x07\ny", "\u2028\n"]
+)
+def test_what_was_recorded_is_read_back_as_it_was(text):
     case = {
-        "name": "a",
+        "name": text,
         "body": {"no": "yes", "n": "0x1F", "d": "2026-01-01", "e": "", "m": " a\n\tb\n", "u": "ä😀\x85", "f": 1e20},
         "expect": {"output": [None, True, "null", "~", "1_000", "=", "<<", "- a", "#x", "a: b", "!t", "&a", "*"]},
     }
