@@ -30,17 +30,21 @@ def record(
     settings = connect()
     if output:
         check_recording(output)
+    record_stored(settings, execution_id, output)
+
+
+def record_stored(settings: Settings, execution_id: str, file: Path | None) -> None:
+    """Writes the case of an execution of the history. Raises NotFound, and Conflict when it has not ended."""
     execution, version = run(_with_version(settings, execution_id))
     from flows.on_prefect.compile import compile_version
     from flows.testing.case_text import case_of_history
     from foundation.masking import process_masker
 
     case = case_of_history(execution, process_masker)
-    write_case(case, compile_version(version).program, f"execution {execution.id}", output)
+    write_case(case, compile_version(version).program, f"execution {execution.id}", file)
 
 
 async def _with_version(settings: Settings, execution_id: str) -> tuple[Execution, WorkflowVersion]:
-    """Raises NotFound, and Conflict when it has not ended."""
     from ipaas.connection import history
     from ipaas.operations import Conflict
 

@@ -13,7 +13,7 @@ import typer
 from foundation.errors import NotFound
 from foundation.settings import Settings
 from ipaas.cli.output import AsJson, indented, print_json
-from ipaas.cli.recording import check_recording, write_case
+from ipaas.cli.recording import check_recording, record_stored, write_case
 from ipaas.cli.session import InputError, connect, read_json, run, ui_url
 
 if TYPE_CHECKING:
@@ -75,15 +75,19 @@ def run_workflow(
     local: Annotated[bool, typer.Option("--local", help="Run here, without a server; store nothing.")] = False,
     record: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --local: write a test case of it, secrets masked, to NAME.test.yaml."),
+        typer.Option(
+            metavar="FILE",
+            help="Write a test case of it to a new NAME.test.yaml, secrets masked: with --local its requests and their "
+            "answers, else what its steps gave.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Runs one execution now and prints it as the API gives it; exit code 0 if it succeeded."""
     if body is not None and event is not None:
         raise typer.BadParameter("give the body or the whole event, not both", param_hint="--body, --event")
-    if record and (dry_run or not local):
-        raise typer.BadParameter("needs --local: only there are the requests seen", param_hint="--record")
+    if record and dry_run:
+        raise typer.BadParameter("a dry run gets no answers", param_hint="--record, --dry-run")
     if record:
         check_recording(record)
     file, name = _file_and_name(workflow)
@@ -96,7 +100,10 @@ def run_workflow(
     if dry_run or local:
         _run_here(settings, file, name, started_by, dry_run, record, as_json)
     else:
-        _print_end(run(_run_published(settings, workflow, started_by)), ui_url(settings))
+        execution = run(_run_published(settings, workflow, started_by))
+        if record:
+            record_stored(settings, execution.id, record)
+        _print_end(execution, ui_url(settings))
 
 
 def _file_and_name(workflow: str) -> tuple[Path | None, str | None]:
