@@ -18,6 +18,7 @@ from flows.language.kinds import KINDS
 from flows.language.signal import Signal
 from flows.language.yaml_text import read_yaml
 from flows.testing.recording import Exchange
+from flows.testing.requests import EVERY_REQUEST_HAS
 from foundation.errors import DefinitionError
 from foundation.masking import MASK, Masker
 
@@ -98,6 +99,8 @@ def _masked(case: dict[str, Any], execution: Execution, masker: Masker) -> dict[
 
 def _given(execution: Execution) -> dict[str, Any]:
     event = {key: execution.event[key] for key in ("body", "headers", "query") if execution.event.get(key)}
+    if headers := {name: value for name, value in event.pop("headers", {}).items() if name not in EVERY_REQUEST_HAS}:
+        event["headers"] = headers
     began = execution.started_at or execution.accepted_at
     return {
         "name": f"as on {began.astimezone(UTC):%Y-%m-%d at %H:%M:%S}",

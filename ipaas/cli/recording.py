@@ -103,7 +103,8 @@ def _workflow(program: Program, file: Path | None) -> str | None:
     """How the case names its workflow; None when the file's own name says it."""
     published = Path(program.version.file)
     name = program.declaration.name
-    if file is None or not published.is_file():
+    here = Path.cwd()
+    if file is None or not (published.is_file() and published.is_relative_to(here)):
         return name
     if published.parent == file.parent.resolve() and file.name.partition(".")[0] == published.stem:
         return None

@@ -50,7 +50,9 @@ async def executed(on: Bench, flow: WorkflowFlow, body: Any, transport: httpx.As
     async with httpx.AsyncClient(transport=transport) as http:
         object.__setattr__(services, "http", http)
         object.__setattr__(services, "credentials", used)
-        execution_id = await accept_event(on.runtime, flow.program, Event(body=body, headers={"x-team": "A"}))
+        execution_id = await accept_event(
+            on.runtime, flow.program, Event(body=body, headers={"x-team": "A", "user-agent": "curl"})
+        )
         await run_execution(on.runtime, execution_id, flow.program)
     execution = await on.store.execution(execution_id)
     assert execution
