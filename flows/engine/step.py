@@ -119,6 +119,7 @@ class Steps:
             except (StorageUnavailable, NotRun):
                 raise
             except IpaasError as error:
+                begun = self.begun.get(path, begun)  # with what was decided
                 document = {"step": path, **error_document(error)}
                 failed = replace(begun, status=Status.FAILED, attempts=doing.attempts, error=document)
                 return await self._ended(failed)
