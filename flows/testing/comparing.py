@@ -63,8 +63,7 @@ def differences(expect: Expect, result: Result) -> Iterator[Difference]:
     given = expect.model_fields_set
     status = expect.status or (result.status if "error" in given else "succeeded")
     if status != result.status:
-        got = f"{result.status}: {result.error['message']}" if result.error else result.status
-        yield Difference((*place, "status"), Said(status), Said(got))
+        yield Difference((*place, "status"), Said(status), Said(result.status.said))
     elif "output" in given:
         yield from _values((*place, "output"), expect.output, result.output, whole=True)
     if "error" in given:
@@ -109,8 +108,7 @@ def _step(place: Place, expect: Expect, result: Result) -> Iterator[Difference]:
         yield Difference(place, Said(expected.status or "a step"), Said(f"no such step; those that ran: {ran}"))
         return
     if expected.status is not None and expected.status != got.status:
-        said = f"{got.status}: {got.error['message']}" if got.error else got.status
-        yield Difference((*place, "status"), Said(expected.status), Said(said))
+        yield Difference((*place, "status"), Said(expected.status), Said(got.status.said))
     given = expected.model_fields_set
     if "output" in given:
         yield from _values((*place, "output"), expected.output, got.output)

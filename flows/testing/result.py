@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flows.engine.program import Program
+from flows.engine.waiting_for import open_waits, waiting_for
 from flows.expressions import unknown
 from flows.history import Execution, Status, Trigger
 from flows.language.definition import Respond
@@ -17,16 +18,19 @@ from flows.testing.requests import Request
 
 
 class Ended(str):
-    """A status that knows its error, which pytest says when a test expected another one."""
+    """A status that knows its reason, which is said when a test expected another one."""
 
     __slots__ = ("why",)
     why: str | None
 
-    @classmethod
-    def of(cls, status: str, error: Mapping[str, Any] | None) -> Ended:
-        ended = cls(status)
-        ended.why = error["message"] if error else None
+    def __new__(cls, status: str, why: str | None = None) -> Ended:
+        ended = super().__new__(cls, status)
+        ended.why = why
         return ended
+
+    @property
+    def said(self) -> str:
+        return f"{self}: {self.why}" if self.why else str(self)
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,13 @@ class StepResult:
     """One step; `path` is where it is: `notify`, in a loop `lines[3].reserve`."""
 
     path: str
-    status: str
+    status: Ended
     output: Any = None
     error: Mapping[str, Any] | None = None
     attempts: int = 0
 
     def __repr__(self) -> str:
-        return f"<{self.path} {_end(self.status, self.output, self.error)}>"
+        return f"<{self.path} {_end(self.status, self.output)}>"
 
 
 class StepResults(Mapping[str, StepResult]):
@@ -53,7 +57,7 @@ class StepResults(Mapping[str, StepResult]):
         if path in self._ran:
             return self._ran[path]
         if path in self._known:
-            return StepResult(path, Status.SKIPPED.value)
+            return StepResult(path, Ended(Status.SKIPPED))
         raise KeyError(unknown("step", path, sorted({*self._ran, *self._known})))
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +92,7 @@ class Result:
     """
 
     workflow: str
-    status: str
+    status: Ended
     output: Any = None
     error: Mapping[str, Any] | None = None
     answer: Answer | None = None
@@ -98,7 +102,7 @@ class Result:
     execution_id: str | None = None
 
     def __repr__(self) -> str:
-        said = _end(self.status, self.output, self.error)
+        said = _end(self.status, self.output)
         return f"<{self.workflow} {said}; steps {self.steps!r}; requests {list(self.requests)!r}>"
 
 
@@ -109,13 +113,13 @@ def result_of(execution: Execution, program: Program, requests: Sequence[Request
     seconds = (ended - began).total_seconds() if began and ended else 0.0
     return Result(
         workflow=execution.workflow,
-        status=Ended.of(execution.status.value, execution.error),
+        status=Ended(execution.status, _message(execution.error) or waiting_for(open_waits(execution.waits))),
         output=execution.output,
         error=execution.error,
         answer=_answer(execution, workflow.respond, seconds) if execution.trigger is Trigger.WEBHOOK else None,
         steps=StepResults(
             [
-                StepResult(one.path, Ended.of(one.status.value, one.error), one.output, one.error, one.attempts)
+                StepResult(one.path, Ended(one.status, _message(one.error)), one.output, one.error, one.attempts)
                 for one in execution.steps
             ],
             ids,
@@ -131,7 +135,7 @@ def refused(program: Program, faults: Sequence[Mapping[str, str]]) -> Result:
     message = f"the body does not fit the workflow's input: {faults[0]['path']}: {faults[0]['message']}"
     answer = _problem(422, message, errors=faults)
     error = {"code": "input", "message": message}
-    return Result(program.declaration.name, Ended.of("refused", error), error=error, answer=answer)
+    return Result(program.declaration.name, Ended("refused", message), error=error, answer=answer)
 
 
 def _answer(execution: Execution, respond: Respond, seconds: float) -> Answer:
@@ -155,7 +159,11 @@ def _problem(status: int, detail: str, **extra: Any) -> Answer:
     return Answer(status, {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra})
 
 
-def _end(status: str, output: Any, error: Mapping[str, Any] | None) -> str:
-    if error:
-        return f"{status}: {error['message']}"
-    return status if output is None else f"{status}: {json.dumps(output, ensure_ascii=False, default=str)}"
+def _message(error: Mapping[str, Any] | None) -> str | None:
+    return error["message"] if error else None
+
+
+def _end(status: Ended, output: Any) -> str:
+    if status.why or output is None:
+        return status.said
+    return f"{status}: {json.dumps(output, ensure_ascii=False, default=str)}"

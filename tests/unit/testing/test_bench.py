@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from flows import Event, webhook, workflow
+from connectors import http
+from flows import Event, approval, call, each, signal, sleep, step, webhook, workflow
 from flows.language.faults import DefinitionErrors
 from flows.language.yaml_source import load_workflow
 from flows.testing import NotStubbed
@@ -112,8 +113,6 @@ def test_one_that_python_code_swallowed_fails_it_too(ipaas):
     @workflow()
     async def asks(event: Event) -> str:
         """Takes no notice of failures."""
-        from connectors import http
-
         await asyncio.gather(http.request(url="https://stock.example/"), return_exceptions=True)
         return "fine"
 
@@ -357,7 +356,27 @@ def test_replies_come_as_soon_as_they_are_waited_for(ipaas):
 def test_what_nobody_replies_to_is_still_waited_for(ipaas):
     ipaas.http.post("https://team.example").respond(204)
     result = ipaas.run(PAYMENT, 0, replies={"decide": {"approved": True, "form": {"how": "slow"}}})
-    assert (result.status, result.steps["forever"].status) == ("waiting", "running")
+    assert (result.status.said, result.steps["forever"].status) == ("waiting: forever: signal never", "running")
+
+
+def test_python_workflows_wait_call_and_are_stubbed_alike(ipaas):
+    async def score(number: int) -> int:
+        return number * 2
+
+    @workflow()
+    async def loops(event: Event) -> list[object]:
+        """Does a bit of everything."""
+        bodies = [(await http.request(url=f"https://a.example/{n}"))["body"] async for n in each(event.body)]
+        await sleep("3d")
+        approved = await approval("Ship?")
+        return [bodies, await step(score, 4), await signal("paid"), approved["by"], await call("hello")]
+
+    ipaas.http.get("https://a.example/2").respond(json="real")
+    stubs = {"each[0].http.request": {"output": {"body": "stubbed"}}}
+    result = ipaas.run(loops, [1, 2], stubs=stubs, replies={"signal": 5, "approval": {"approved": True, "by": "Ann"}})
+    assert result.output == [["stubbed", "real"], 8, 5, "Ann", {"message": "Hello world!"}]
+    assert (result.seconds, len(result.requests)) == (timedelta(days=3).total_seconds(), 1)
+    assert ipaas.run(loops, []).status.said == "waiting: approval: approval"
 
 
 CALLS = """
@@ -380,8 +399,8 @@ def test_a_called_workflow_runs_too_and_only_the_callers_steps_are_stubbed(ipaas
 
 
 def test_a_status_that_a_test_did_not_expect_says_why():
-    failed = Ended.of("failed", {"message": "step ask: no such item"})
+    failed = Ended("failed", "step ask: no such item")
     said = ["'failed' == 'succeeded'", "because of: step ask: no such item"]
     assert pytest_assertrepr_compare("==", failed, "succeeded") == said
-    assert pytest_assertrepr_compare("==", Ended.of("succeeded", None), "failed") is None
+    assert pytest_assertrepr_compare("==", Ended("succeeded"), "failed") is None
     assert pytest_assertrepr_compare("==", [1], [2]) is None
