@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def read(folder: Path, cases: str, name: str = "orders.test.yaml") -> list[str]:
     file.write_text(cases)
     with pytest.raises(DefinitionErrors) as raised:
         read_cases(file)
-    return [str(error).removeprefix(f"{folder}/") for error in raised.value.errors]
+    told = [str(error).removeprefix(f"{folder}/") for error in raised.value.errors]
+    assert all(error.column for error in raised.value.errors)
+    return [re.sub(r"yaml:(\d+):\d+", r"yaml:\1", one) for one in told]
 
 
 def test_a_case_says_what_comes_in_what_is_answered_and_what_is_expected(play):
@@ -153,4 +156,4 @@ def test_a_wrong_workflow_is_the_files_fault(tmp_path, time):
     file = tmp_path / "w.test.yaml"
     file.write_text("cases: [{name: a}]")
     [error] = play_file(file, time).errors
-    assert str(error).startswith(f"{tmp_path}/w.yaml:2: steps[0].uses: unknown action 'log.mesage'")
+    assert str(error).startswith(f"{tmp_path}/w.yaml:2:17: steps[0].uses: unknown action 'log.mesage'")
