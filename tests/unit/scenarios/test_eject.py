@@ -13,7 +13,7 @@ from flows.language.yaml_source import load_workflow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
 from ipaas.eject import eject
-from ipaas.publish import CATALOG
+from ipaas.checking import CATALOG
 
 DECLARED = """
 name: 2nd-orders
