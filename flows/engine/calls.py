@@ -260,8 +260,9 @@ class Calls:
         step = _Step(placed.action, {**(keep or {}), "call": dict(placed.call)}, work)
         recorded = self.steps.journal.steps.get(placed.path)
         if recorded and recorded.status is Status.CANCELLED:
-            for _ in range(_TURNS):  # in which the failure at its side, which is known, ends it again
-                await asyncio.sleep(0)
+            with self.steps.parking.busy():
+                for _ in range(_TURNS):  # in which the failure at its side, which is known, ends it again
+                    await asyncio.sleep(0)
         try:
             return await self.steps.run(step, placed.path, self.function.scope, placed.after)
         except (NotRun, StorageUnavailable) as fault:  # which an author's `except` may catch
