@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kit.action import Action
+from connectors.kit.descriptions import DESCRIPTIONS
 from connectors.kit.registry import get as find_action
-from connectors.kit.registry import registry
 from flows.engine.program import program_of_steps
 from flows.history import WorkflowVersion
 from flows.language.workflow import Workflow
@@ -25,7 +25,7 @@ def compile_version(version: WorkflowVersion) -> WorkflowFlow:
     if version.language == "python":
         return load_python(version)
     workflow = load_workflow(version.source, file=version.file)
-    workflow.compile(registry())
+    workflow.compile(DESCRIPTIONS)
     return make_flow(program_of_steps(version, workflow, actions_of(workflow)))
 
 

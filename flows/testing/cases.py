@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from flows.engine.program import Program
-from flows.language.definition import Json, Model
+from flows.language.definition import Json, Model, Position, position_of
 from flows.language.definition import Path as Place
 from flows.language.faults import DefinitionErrors, written
 from flows.language.files import CASES_SUFFIXES
@@ -161,19 +161,17 @@ class CaseFile:
     file: Path
     cases: tuple[Case, ...]
     program: Program
-    lines: Mapping[Place, int]
+    positions: Mapping[Place, Position]
 
-    def line(self, place: Place) -> int | None:
-        """The line of what is written there, or of the nearest around it."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return self.lines.get(place)
+    def position(self, place: Place) -> Position:
+        """Where what is at this place is written, or the nearest around it."""
+        return position_of(self.positions, place)
 
 
 def read_cases(file: Path) -> CaseFile:
     """
     Raises:
-        DefinitionErrors: everything that is wrong with the cases, or with their workflow, each fault with its line.
+        DefinitionErrors: everything that is wrong with the cases, or with their workflow, each fault with its place.
     """
     try:
         text = text_of(file, str(file))
@@ -191,16 +189,17 @@ def parse_cases(text: str, file: Path, program: Program | None = None) -> CaseFi
     try:
         root = read_yaml(text, name)
         if not isinstance(root.value, dict):
-            raise DefinitionError("a file of cases is a mapping with cases: […]", file=name, line=root.line)
+            line, column = root.position
+            raise DefinitionError("a file of cases is a mapping with cases: […]", file=name, line=line, column=column)
     except DefinitionError as error:
         raise DefinitionErrors([error]) from None
-    lines = dict(root.lines())
-    cases = validated(Cases, root.data(), _known_keys, file=name, lines=lines)
+    positions = dict(root.positions())
+    cases = validated(Cases, root.data(), _known_keys, file=name, positions=positions)
     try:
-        found = CaseFile(file, cases.cases, program or _program(file, cases.workflow), lines)
+        found = CaseFile(file, cases.cases, program or _program(file, cases.workflow), positions)
     except NotFound as error:
-        line = lines.get(("workflow",), 1)
-        raise DefinitionErrors([DefinitionError(f"workflow: {error}", file=name, line=line)]) from None
+        line, column = position_of(positions, ("workflow",))
+        raise DefinitionErrors([DefinitionError(f"workflow: {error}", file=name, line=line, column=column)]) from None
     if faults := list(_unknown_steps(found)):
         raise DefinitionErrors(faults)
     return found
@@ -226,8 +225,8 @@ def _unknown_steps(found: CaseFile) -> Iterator[DefinitionError]:
         for keys, paths in named.items():
             place: Place = ("cases", number, *keys)
             for path, said in unknown_steps(found.program, paths):
-                line = found.line((*place, path))
-                yield DefinitionError(f"{written(place)}: {said}", file=str(found.file), line=line)
+                line, column = found.position((*place, path))
+                yield DefinitionError(f"{written(place)}: {said}", file=str(found.file), line=line, column=column)
 
 
 def _known_keys(place: Place) -> list[str]:

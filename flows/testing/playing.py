@@ -100,7 +100,7 @@ def _played(found: CaseFile, number: int, case: Case, time: VirtualTime) -> Play
     place: Place = ("cases", number)
 
     def fault(inside: Place, said: Sequence[str]) -> Fault:
-        return Fault(written(inside), found.line((*place, *inside)), said)
+        return Fault(written(inside), found.position((*place, *inside)).line, said)
 
     def of(difference: Difference) -> Fault:
         return fault(difference.place, difference.lines())

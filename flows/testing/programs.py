@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from connectors.kit.registry import registry
+from connectors.kit.descriptions import DESCRIPTIONS
 from flows.engine.program import Program, program_of_steps
 from flows.expressions import unknown
 from flows.language.check import check_declaration, check_workflow
@@ -132,7 +132,7 @@ def forget() -> None:
 
 
 def _compiled(workflow: Workflow, source: str, file: str) -> Program:
-    _refuse(check_workflow(workflow, registry()))
+    _refuse(check_workflow(workflow, DESCRIPTIONS))
     return program_of_steps(version_of(workflow, source, language="yaml", file=file), workflow, actions_of(workflow))
 
 

@@ -13,6 +13,7 @@ from ipaas.cli.cases import cases
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
+from ipaas.cli.deploying import deploying
 from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, cases, running):
+for commands in (serving, authoring, cases, deploying, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,
