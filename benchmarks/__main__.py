@@ -14,8 +14,13 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        alone = [*rendering.measure(), *unit_tests.measure()]
-        rows = [*alone, *checking.measure(home), *accepting.measure(home), *end_to_end.measure(home)]
+        rows = [
+            *rendering.measure(),
+            *unit_tests.measure(),
+            *checking.measure(home),
+            *accepting.measure(home),
+            *end_to_end.measure(home),
+        ]
     print("| what | here | peer, in the same run | ratio |")
     print("| --- | --- | --- | --- |")
     for row in rows:

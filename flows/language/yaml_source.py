@@ -108,8 +108,8 @@ def declare(
         DefinitionErrors: everything that is wrong with it.
     """
     known = positions or {}
-    found = validated(model, data, lambda place: _known_keys(place, model), file=file, positions=known)
-    return located(found, file, known)
+    read = validated(model, data, lambda place: _known_keys(place, model), file=file, positions=known)
+    return located(read, file, known)
 
 
 def validated(model: type[M], data: Json, keys: Keys, *, file: str | None, positions: Mapping[Path, Position]) -> M:

@@ -164,7 +164,7 @@ class CaseFile:
     positions: Mapping[Place, Position]
 
     def position(self, place: Place) -> Position:
-        """Where what is at this place is written, or the nearest around it."""
+        """Where that is written, or the nearest around it."""
         return position_of(self.positions, place)
 
 

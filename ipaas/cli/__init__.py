@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, cases, deploying, running):
+for commands in (serving, authoring, deploying, cases, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,

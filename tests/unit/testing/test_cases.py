@@ -127,8 +127,8 @@ def test_the_workflow_is_the_one_of_the_same_name_or_a_named_one(tmp_path, time)
             "orders.test.yaml:3:5: cases[0].answers: expected a method and an address, like POST https://",
         ),
         (
-            "cases:\n  - name: a\n    answers:\n      GET https://a.test:\n        - {stauts: 1}",
-            "orders.test.yaml:5:12: cases[0].answers.GET https://a.test[0]: unknown key 'stauts'; did you mean 'status'?",
+            "cases:\n  - name: a\n    answers:\n      GET https://a:\n        - {stauts: 1}",
+            "orders.test.yaml:5:12: cases[0].answers.GET https://a[0]: unknown key 'stauts'; did you mean 'status'?",
         ),
         (
             "cases:\n  - name: a\n    answers:\n      https://a.example: {error: timeout, status: 500}",
