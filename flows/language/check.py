@@ -20,7 +20,7 @@ from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Web
 from flows.language.faults import DefinitionErrors, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.input_schema import schema_faults
-from flows.language.place import DEDUPE_NAMES, Actions, Place
+from flows.language.place import EVENT_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
@@ -120,7 +120,10 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
             faults.add((*path, "auth"), error.message.removeprefix("auth: "))
-    Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES).value(webhook.dedupe)
+    place = Place(faults, {}, path, EVENT_NAMES)
+    place.at("dedupe").value(webhook.dedupe)
+    if webhook.when is not None:
+        place.at("when").condition(webhook.when)
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:

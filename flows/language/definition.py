@@ -126,12 +126,14 @@ class Webhook(Model):
         path: None only until it is part of a declaration; then the workflow's name by default.
         auth: None when the author wrote `none`: every delivery is taken.
         dedupe: a text with expressions over `event`; None: the scheme's own delivery id.
+        when: a bare expression over `event`; an event for which it is false starts nothing. None: all do.
     """
 
     path: Annotated[str, AfterValidator(_hook_path)] | None = None
     methods: tuple[Literal["POST", "PUT", "PATCH", "GET", "DELETE"], ...] = Field(default=("POST",), min_length=1)
     auth: Annotated[AuthSpec | None, BeforeValidator(_auth)]
     dedupe: str | None = None
+    when: str | None = None
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -141,7 +143,8 @@ class Webhook(Model):
     @model_serializer
     def _as_data(self) -> dict[str, Json]:
         auth = "none" if self.auth is None else self.auth.model_dump()
-        data = {"path": self.path, "methods": list(self.methods), "auth": auth, "dedupe": self.dedupe}
+        data = {"path": self.path, "methods": list(self.methods), "auth": auth}
+        data |= {"dedupe": self.dedupe, "when": self.when}
         return {"webhook": {key: value for key, value in data.items() if value is not None}}
 
 

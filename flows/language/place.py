@@ -19,8 +19,8 @@ from flows.language.definition import Json, Path
 from flows.language.faults import Faults
 from foundation.errors import ExpressionError
 
-DEDUPE_NAMES: Final = frozenset({"event"})
-"""What a webhook's `dedupe` can refer to."""
+EVENT_NAMES: Final = frozenset({"event"})
+"""What a webhook's `dedupe` and `when` can refer to."""
 VARS_NAMES: Final = frozenset({"event", "workflow", "execution", "now"})
 STEP_NAMES: Final = VARS_NAMES | {"steps", "vars"}
 """What a step and the workflow's `output` can refer to."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
 
-from flows.expressions import Expression, compile_value, literal_hosts
+from flows.expressions import Expression, compile_condition, compile_value, literal_hosts
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Faults
 from flows.language.kinds import Block
-from flows.language.place import ANSWER_NAMES, DEDUPE_NAMES, FAILURE_NAMES, STEP_NAMES, VARS_NAMES, Actions, Place
+from flows.language.place import ANSWER_NAMES, EVENT_NAMES, FAILURE_NAMES, STEP_NAMES, VARS_NAMES, Actions, Place
 from flows.language.step import Step, by_id, every_step, seen_of
 from foundation.errors import DefinitionError
 
@@ -115,9 +115,14 @@ def compile_answer(respond: Respond) -> CompiledResponse:
 
 
 def compile_dedupe(webhook: Webhook) -> Expression | None:
-    """The webhook's `dedupe`, which renders within `DEDUPE_NAMES`.
+    """The webhook's `dedupe`, which renders within `EVENT_NAMES`.
 
     Raises:
         ExpressionError: it is faulty; check first.
     """
-    return None if webhook.dedupe is None else compile_value(webhook.dedupe, DEDUPE_NAMES)
+    return None if webhook.dedupe is None else compile_value(webhook.dedupe, EVENT_NAMES)
+
+
+def compile_when(webhook: Webhook) -> Expression | None:
+    """The webhook's `when`, likewise."""
+    return None if webhook.when is None else compile_condition(webhook.when, EVENT_NAMES)

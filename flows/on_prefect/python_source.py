@@ -33,6 +33,7 @@ def webhook(
     path: str | None = None,
     methods: Sequence[str] = ("POST",),
     dedupe: str | None = None,
+    when: str | None = None,
 ) -> TriggerSpec:
     """A webhook trigger, as in YAML.
 
@@ -40,8 +41,9 @@ def webhook(
         auth: `{"scheme": …, "credential": …}`, or the word "none" to take anything from anyone.
         path: `POST /hooks/{path}`; default: the workflow's name.
         dedupe: a text with expressions over `event` that tells deliveries apart; default: the scheme's delivery id.
+        when: an expression over `event`; an event for which it is false starts nothing.
     """
-    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe}
+    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe, "when": when}
     return {"webhook": {key: value for key, value in given.items() if value is not None}}
 
 

@@ -30,6 +30,10 @@ class Metrics:
 
         self.accepted = counter("ipaas_events_accepted", "Events stored.", "workflow")
         self.duplicates = counter("ipaas_events_duplicate", "Deliveries that had been accepted before.", "workflow")
+        self.ignored = counter("ipaas_events_ignored", "Events that the webhook's `when` did not want.", "workflow")
+        self.undecided = counter(
+            "ipaas_when_failed", "Events accepted because their webhook's `when` could not be decided.", "workflow"
+        )
         self.rejected = counter("ipaas_events_rejected", "Requests to /hooks not accepted, by reason.", "reason")
         self.unverified = counter("ipaas_events_unverified", "Deliveries refused with 401.", "workflow", "reason")
         self.handshakes = counter("ipaas_handshakes", "Handshakes answered.", "workflow")

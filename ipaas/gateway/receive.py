@@ -108,7 +108,10 @@ class Receiver:
             return self._acknowledged(request, taken.execution_id, "duplicate" if taken.duplicate else "accepted")
 
     async def _take(self, hook: Hook, request: Request, started: float) -> Accepted | Response:
-        """Stores the event, or greets back. When this returns, nothing is held of the body any more."""
+        """Stores the event, greets back, or says that it is not wanted.
+
+        When this returns, nothing is held of the body any more.
+        """
         with self.bodies.share() as share:
             body = await read_body(request, self.settings.max_body_bytes, share)
             verified = await self._verify(hook, request, body)
@@ -127,6 +130,12 @@ class Receiver:
             )
             async with self.turns.take(inbound.size):
                 understood = await self.off_the_loop.understand(hook, inbound)
+                if understood is None:
+                    self.metrics.ignored.labels(hook.workflow).inc()
+                    return JSONResponse({"status": "ignored"}, status_code=202)
+                if understood.when_fault:
+                    self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
+                    self.metrics.undecided.labels(hook.workflow).inc()
                 keys = self._dedupe_keys(hook, request, understood, verified)
                 await self.rates.check_workflow(hook.workflow)
                 self.backlog.check(hook.workflow)

@@ -246,3 +246,14 @@ def test_other_kinds_of_files_bring_their_own_reader(tmp_path) -> None:
     (fault,) = check_files([tmp_path], ACTIONS, suffixes=(".py",), load=load)
     assert read == [path]
     assert "is not a cron line" in fault.message
+
+
+def test_a_webhooks_when_sees_the_event_alone() -> None:
+    assert when_faults("event.body.action == 'opened' and 'x-kind' in event.headers") == []
+    where = "w.yaml:2: triggers[0].webhook.when: "
+    assert when_faults("vars.x") == [f"{where}unknown name 'vars'; known: event (in vars.x)"]
+    assert when_faults("event.body =") == [f"{where}unexpected '=' (in event.body =)"]
+
+
+def when_faults(when: str) -> list[str]:
+    return faults(f'{HEAD}triggers: [{{webhook: {{auth: none, when: "{when}"}}}}]\n{STEPS}')
