@@ -61,7 +61,8 @@ async def on_ipaas_error(request: Request, error: Exception) -> Response:
         return unavailable(str(error)).response()
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     code = error.code if isinstance(error, IpaasError) else "error"
-    return problem_response(status, str(error), code=code)
+    failing: dict[str, Any] = {"errors": error.errors} if isinstance(error, operations.UnfitEvent) else {}
+    return problem_response(status, str(error), code=code, **failing)
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

@@ -105,7 +105,7 @@ class Receiver:
                 result = await self.answers.result(hook, taken.execution_id, request.receive)
                 if result:
                     return result
-            return self._acknowledged(request, taken.execution_id, "duplicate" if taken.duplicate else "accepted")
+            return acknowledged(request, taken, self.settings.public_url)
 
     async def _take(self, hook: Hook, request: Request, started: float) -> Accepted | Response:
         """Stores the event, greets back, or says that it is not wanted.
@@ -199,10 +199,16 @@ class Receiver:
             self.dispatcher.poke()
         return accepted
 
-    def _acknowledged(self, request: Request, execution_id: str, status: str) -> Response:
-        base = self.settings.public_url or f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        url = f"{base.rstrip('/')}/api/executions/{execution_id}"
-        return JSONResponse({"execution_id": execution_id, "status": status, "status_url": url}, status_code=202)
+
+def acknowledged(request: Request, accepted: Accepted, public_url: str | None) -> Response:
+    """The 202 of an event that is durable."""
+    base = public_url or f"{request.scope['scheme']}://{request.headers.get('host', '')}"
+    answer = {
+        "execution_id": accepted.execution_id,
+        "status": "duplicate" if accepted.duplicate else "accepted",
+        "status_url": f"{base.rstrip('/')}/api/executions/{accepted.execution_id}",
+    }
+    return JSONResponse(answer, status_code=202)
 
 
 def _wrong_method(hook: Hook) -> Problem:
