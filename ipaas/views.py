@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.history import Execution, Status, StepExecution, Trigger, Workflow
+from flows.history import Execution, Status, Trigger, Workflow
+from flows.history.shown import shown, shown_summary
 
 
 class StepView(BaseModel):
@@ -66,47 +67,14 @@ class WorkflowList(BaseModel):
     next_cursor: str | None = None
 
 
-def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
+def summary(execution: Execution, ui_url: str | None) -> ExecutionSummary:
     """An execution as lists show it. `ui_url` is Prefect's UI, for the link to the flow run."""
-    run = execution.flow_run_id
-    return {
-        "id": execution.id,
-        "workflow": execution.workflow,
-        "version": execution.version,
-        "trigger": execution.trigger,
-        "status": execution.status,
-        "error": execution.error,
-        "accepted_at": execution.accepted_at,
-        "started_at": execution.started_at,
-        "finished_at": execution.finished_at,
-        "flow_run_id": run,
-        "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
-        "replay_of": execution.replay_of,
-        "replayed_by": execution.replayed_by,
-    }
+    return ExecutionSummary(**shown_summary(execution, ui_url))
 
 
 def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
-    return ExecutionView(
-        **summary(execution, ui_url),
-        event=execution.event,
-        output=execution.output,
-        steps=[_step(step) for step in execution.steps],
-    )
-
-
-def _step(step: StepExecution) -> StepView:
-    return StepView(
-        id=step.path,
-        action=step.action,
-        status=step.status,
-        attempts=step.attempts,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-        output=step.output,
-        error=step.error,
-    )
+    return ExecutionView(**shown(execution, ui_url))
 
 
 def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:

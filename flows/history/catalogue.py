@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from flows.history.database import upsert
 from flows.history.documents import document_or_none, to_document
+from flows.history.failed import declared_failures
 from flows.history.models import workflow_versions, workflows
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, declared_limit, version_of, workflow_of
@@ -27,6 +28,7 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> 
     connection.execute(upsert(connection, workflow_versions).on_conflict_do_nothing(), row)
     limit, overflow = declared_limit(version.declaration)
     current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
+    current["failures_of"] = document_or_none(declared_failures(version.declaration) or None)
     statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
     statement = statement.on_conflict_do_update(
         index_elements=["name"],

@@ -151,6 +151,8 @@ class Running(Protocol):
         """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
 
         Steps still running end as failed or timed_out with such an execution, else as cancelled.
+        Of a failed or timed out one, workflows that want to know (by their failure triggers) have an execution of their
+        own when this returns; see `flows.history.failed`.
 
         Raises:
             TooLarge: the output or the answer is.

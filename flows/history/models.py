@@ -97,6 +97,8 @@ class WorkflowRow(_Row, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
     concurrency_limit: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("10")))
     overflow: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("'wait'")))
+    failures_of: str | None = Field(default=None, sa_type=Text)
+    """The patterns of its failure triggers, if it has any: the workflows whose failures start it."""
 
 
 class WorkflowVersionRow(_Row, table=True):

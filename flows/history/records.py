@@ -47,6 +47,7 @@ class Trigger(StrEnum):
     POLL = "poll"
     MANUAL = "manual"
     CALL = "call"
+    FAILURE = "failure"
     REPLAY = "replay"
 
 
@@ -104,6 +105,7 @@ class NewExecution:
     """When the delivery is forgotten. None: never."""
     replay_of: str | None = None
     parent_id: str | None = None
+    """The execution that it came of: that called it, or whose failure started it."""
     flow_run_id: str | None = None
     """Set when Prefect made the run (a schedule, Quick run) and the execution follows it."""
     trace: str | None = None

@@ -48,6 +48,7 @@ class SqlStore:
 
     Args:
         clock: this machine's, for times that decide nothing between processes.
+        ui_url: Prefect's UI, for the links in the events of failure triggers.
         lock_wait: seconds a write waits for other processes before it raises StorageUnavailable.
         database_clock: for tests, in place of PostgreSQL's own.
     Raises:
@@ -60,13 +61,14 @@ class SqlStore:
         clock: Clock | None = None,
         limits: Limits | None = None,
         *,
+        ui_url: str | None = None,
         lock_wait: float = LOCK_WAIT,
         database_clock: Clock | None = None,
     ) -> None:
         self._url = database_url(url)
         self._clock, self._limits = clock or SystemClock(), limits or Limits()
         self._time = DatabaseTime(self._clock, database_clock)
-        self._lock_wait = lock_wait
+        self._lock_wait, self._ui_url = lock_wait, ui_url
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
         self._group = GroupCommit(partial(transaction, self._writer, lock_wait=lock_wait))
@@ -173,7 +175,17 @@ class SqlStore:
             "error": document_or_none(error),
             "answer": large.place(limited_document(answer, self._limits, "answer")),
         }
-        return await self._write(partial(running.finish, hold=hold, end=end, large=large, time=self._time))
+        return await self._write(
+            partial(
+                running.finish,
+                hold=hold,
+                end=end,
+                large=large,
+                time=self._time,
+                limits=self._limits,
+                ui_url=self._ui_url,
+            )
+        )
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))

@@ -80,8 +80,11 @@ def check_declaration(declaration: Declaration) -> list[DefinitionError]:
     for index, trigger in enumerate(declaration.triggers):
         if isinstance(trigger, Webhook):
             _check_webhook(faults, ("triggers", index, "webhook"), trigger)
-        else:
+        elif isinstance(trigger, Schedule):
             _check_schedule(faults, ("triggers", index, "schedule"), trigger)
+        elif trigger.of == (declaration.name,):
+            own = "a workflow does not watch its own failures: its on_failure runs then"
+            faults.add(("triggers", index, "failure", "of"), own)
     if declaration.input is not None:
         _check_schema(faults, declaration.input)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it

@@ -38,6 +38,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_PATTERN: Final = re.compile(r"[a-z0-9*-]+")
 LONGEST_NAME: Final = 64
 METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
 LATER: Final = {"poll"}
@@ -177,10 +178,34 @@ class Schedule(Model):
         return {"schedule": {key: value for key, value in data.items() if value is not None}}
 
 
+def _pattern(value: str) -> str:
+    if not _PATTERN.fullmatch(value) or len(value) > LONGEST_NAME:
+        raise ValueError(f"{value!r} is neither a workflow's name nor a pattern of names, like orders-*")
+    return value
+
+
+class Failure(Model):
+    """Starts an execution when one of another workflow has failed or timed out.
+
+    Attributes:
+        of: names of workflows; `*` stands for any characters.
+    """
+
+    of: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(min_length=1)
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        return {"failure": {"of": list(self.of)}}
+
+
+TRIGGERS: Final[Mapping[str, type[Model]]] = {"webhook": Webhook, "schedule": Schedule, "failure": Failure}
+"""All kinds of triggers."""
+
+
 def _kind_of(value: Any) -> str | None:
-    if isinstance(value, (Webhook, Schedule)):
+    if isinstance(value, tuple(TRIGGERS.values())):
         return type(value).__name__.lower()
-    return next((kind for kind in ("webhook", "schedule") if isinstance(value, Mapping) and kind in value), None)
+    return next((kind for kind in TRIGGERS if isinstance(value, Mapping) and kind in value), None)
 
 
 def _inside(kind: str) -> BeforeValidator:
@@ -195,7 +220,9 @@ def _inside(kind: str) -> BeforeValidator:
 
 
 Trigger = Annotated[
-    Annotated[Webhook, _inside("webhook"), Tag("webhook")] | Annotated[Schedule, _inside("schedule"), Tag("schedule")],
+    Annotated[Webhook, _inside("webhook"), Tag("webhook")]
+    | Annotated[Schedule, _inside("schedule"), Tag("schedule")]
+    | Annotated[Failure, _inside("failure"), Tag("failure")],
     Discriminator(_kind_of),
 ]
 
@@ -296,12 +323,12 @@ def located(declaration: D, file: str | None, lines: Mapping[Path, int]) -> D:
 _TRIGGERS: Final[TypeAdapter[tuple[Trigger, ...]]] = TypeAdapter(tuple[Trigger, ...])
 
 
-def triggers_as_data(triggers: Sequence[Webhook | Schedule]) -> list[Json]:
+def triggers_as_data(triggers: Sequence[Trigger]) -> list[Json]:
     """The triggers as plain JSON, every default written out."""
     return _TRIGGERS.dump_python(tuple(triggers), mode="json")  # type: ignore[no-any-return]
 
 
-def triggers_from_data(data: Json) -> tuple[Webhook | Schedule, ...]:
+def triggers_from_data(data: Json) -> tuple[Trigger, ...]:
     """What `triggers_as_data` made of them.
 
     Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import LATER, Concurrency, Declaration, Json, Path, Respond, Schedule, Webhook, located
+from flows.language.definition import LATER, TRIGGERS, Concurrency, Declaration, Json, Path, Respond, located
 from flows.language.faults import DefinitionErrors, written
 from flows.language.kinds import KINDS, tag
 from flows.language.workflow import Workflow
@@ -34,8 +34,7 @@ def _parts_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     **{(written,): KINDS[kind] for written, kind in _TAGS.items()},
     **{(written, key): part for written, kind in _TAGS.items() for key, part in _parts_of(KINDS[kind]).items()},
-    ("triggers", "webhook"): Webhook,
-    ("triggers", "schedule"): Schedule,
+    **{("triggers", kind): model for kind, model in TRIGGERS.items()},
     ("concurrency",): Concurrency,
     ("respond",): Respond,
 }
@@ -133,7 +132,7 @@ def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         trigger = next(iter(given), None) if isinstance(given, Mapping) else given
         later = f"; this version does not know {trigger} yet" if trigger in LATER else ""
-        return path, f"{where}: expected webhook or schedule, got {_shown(trigger)}{later}"
+        return path, f"{where}: expected {_one_of(TRIGGERS)}, got {_shown(trigger)}{later}"
     if kind == "value_error":
         return path, f"{_prefix(path)}{context['error']}"
     if kind in _WANTED:
@@ -163,6 +162,11 @@ def _unknown_key(place: Path, model: type[Declaration]) -> str:
     near = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
     return f"{_prefix(parents)}unknown key {key!r}; {hint}"
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

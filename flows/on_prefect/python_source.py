@@ -62,6 +62,15 @@ def schedule(
     return {"schedule": {key: value for key, value in given.items() if value is not None}}
 
 
+def failure(*, of: Sequence[str]) -> TriggerSpec:
+    """A failure trigger: another workflow's execution has failed, and is the event's body.
+
+    Args:
+        of: names of workflows; `*` stands for any characters.
+    """
+    return {"failure": {"of": list(of)}}
+
+
 def workflow(
     *,
     triggers: Sequence[TriggerSpec] = (),

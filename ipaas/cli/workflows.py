@@ -64,7 +64,7 @@ def trigger_text(trigger: Mapping[str, Any]) -> str:
     kind, data = next(iter(trigger.items()))
     if kind == "schedule":
         return f"cron {data['cron']} {data.get('timezone', 'UTC')}" if "cron" in data else f"every {data['every']:g} s"
-    return str(kind)
+    return f"failure of {', '.join(data['of'])}" if kind == "failure" else str(kind)
 
 
 def _print_one(view: Mapping[str, Any], as_json: bool) -> None:

@@ -25,7 +25,6 @@ from ipaas.gateway.problems import Problem
 from ipaas.gateway.receive import acknowledged
 from ipaas.views import (
     ExecutionList,
-    ExecutionSummary,
     ExecutionView,
     WorkflowList,
     WorkflowView,
@@ -228,7 +227,7 @@ async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) 
         cursor=str(wanted.cursor) if wanted.cursor else None,
         limit=wanted.limit,
     )
-    items = [ExecutionSummary(**summary(execution, _ui(request))) for execution in page.items]
+    items = [summary(execution, _ui(request)) for execution in page.items]
     return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))
 
 

@@ -78,7 +78,8 @@ async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
     """
     clock = SystemClock()
     use_keyring(Keyring.from_settings(settings))
-    store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
+    limits = Limits(settings.max_inline_bytes, settings.max_output_bytes)
+    store = open_store(settings.database, clock, limits, ui_url=settings.prefect_ui_url)
     await store.open()
     try:
         async with get_client() as prefect:

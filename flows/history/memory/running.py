@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from flows.history.documents import from_document, limited_document
+from flows.history.failed import FAILURES
 from flows.history.memory.admission import MemoryAdmission
+from flows.history.memory.failures import MemoryFailures
 from flows.history.memory.state import kept_step, stored
 from flows.history.records import Execution, Hold, Json, Refusal, Status, StepExecution
 from flows.history.rows import require_end
 
 
-class MemoryRunning(MemoryAdmission):
+class MemoryRunning(MemoryAdmission, MemoryFailures):
     async def begin(
         self, execution_id: str, *, flow_run_id: str | None, owner: str, lease: float
     ) -> Execution | Refusal:
@@ -56,7 +58,10 @@ class MemoryRunning(MemoryAdmission):
         kept, error = self._executions.get(hold.execution_id), stored(error)
         if kept is None or not kept.is_held(hold):
             return False
-        kept.end(status, self._clock.now(), output=output, error=error, answer=answer)
+        now = self._clock.now()
+        kept.end(status, now, output=output, error=error, answer=answer)
+        if status in FAILURES:
+            self._start_after(kept, now)
         return True
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:

@@ -255,5 +255,12 @@ def test_a_webhooks_when_sees_the_event_alone() -> None:
     assert when_faults("event.body =") == [f"{where}unexpected '=' (in event.body =)"]
 
 
+def test_a_workflow_can_not_watch_itself_alone() -> None:
+    assert faults(f"{HEAD}triggers: [{{failure: {{of: [orders]}}}}]\n{STEPS}") == [
+        "w.yaml:2: triggers[0].failure.of: a workflow does not watch its own failures: its on_failure runs then"
+    ]
+    assert faults(f"{HEAD}triggers: [{{failure: {{of: ['orders*']}}}}]\n{STEPS}") == []
+
+
 def when_faults(when: str) -> list[str]:
     return faults(f'{HEAD}triggers: [{{webhook: {{auth: none, when: "{when}"}}}}]\n{STEPS}')

@@ -138,8 +138,8 @@ def test_a_schedule_is_a_cron_line_or_an_interval() -> None:
     assert "at least 1s" in the_fault(triggers=[{"schedule": {"every": "10ms"}}])
 
 
-def test_a_trigger_of_this_version_is_a_webhook_or_a_schedule() -> None:
-    assert "expected webhook or schedule, got 'pull'" in the_fault(triggers=[{"pull": {}}])
+def test_a_trigger_is_of_a_known_kind() -> None:
+    assert "expected webhook, schedule or failure, got 'pull'" in the_fault(triggers=[{"pull": {}}])
     assert "this version does not know poll yet" in the_fault(triggers=[{"poll": {}}])
     assert "one trigger an item" in the_fault(triggers=[{"webhook": {"auth": "none"}, "schedule": {"every": 60}}])
 
@@ -151,12 +151,24 @@ def test_triggers_go_through_plain_data_and_back() -> None:
             {"webhook": {"auth": auth, "methods": ["put"], "dedupe": "{{ event.id }}"}},
             {"webhook": {"auth": "none", "path": "open"}},
             {"schedule": {"every": "10m"}},
+            {"failure": {"of": ["orders-*", "stock"]}},
         ]
     ).triggers
     data = triggers_as_data(triggers)
     assert data[1] == {"webhook": {"path": "open", "methods": ["POST"], "auth": "none"}}
     assert data[2] == {"schedule": {"every": 600}}
+    assert data[3] == {"failure": {"of": ["orders-*", "stock"]}}
     assert triggers_from_data(data) == triggers
+
+
+def test_a_failure_trigger_names_workflows_or_patterns() -> None:
+    [trigger] = a_workflow(triggers=[{"failure": {"of": ["orders-*", "stock", "*"]}}]).triggers
+    assert trigger.of == ("orders-*", "stock", "*")
+    assert "must not be empty" in the_fault(triggers=[{"failure": {"of": []}}])
+    assert "'Orders?' is neither a workflow's name nor a pattern" in the_fault(
+        triggers=[{"failure": {"of": ["Orders?"]}}]
+    )
+    assert "expected a list, got 'orders'" in the_fault(triggers=[{"failure": {"of": "orders"}}])
 
 
 def test_a_whole_declaration_goes_through_plain_data_and_back() -> None:

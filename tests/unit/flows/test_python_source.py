@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prefect import Flow
 
-from flows import Event, schedule, webhook, workflow
+from flows import Event, failure, schedule, webhook, workflow
 from flows.engine.program import Run
-from flows.language.definition import Schedule, Webhook
+from flows.language.definition import Failure, Schedule, Webhook
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
@@ -168,3 +168,13 @@ def test_a_version_that_lacks_its_workflow_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="defines no workflow 'other'"):
         compile_version(published)
+
+
+def test_triggers_in_python_are_those_of_yaml() -> None:
+    @workflow(triggers=[webhook(auth="none", when="event.body.a"), failure(of=["orders-*"])])
+    async def watching(event: Event) -> None: ...
+
+    hook, failed = watching.declaration.triggers
+    assert isinstance(hook, Webhook)
+    assert isinstance(failed, Failure)
+    assert (hook.when, failed.of) == ("event.body.a", ("orders-*",))
