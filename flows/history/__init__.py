@@ -6,8 +6,19 @@ Importing it loads no database library: `open_store` does, for whoever needs a s
 from __future__ import annotations
 
 from flows.history.documents import Document
-from flows.history.interfaces import Admission, Archive, Callers, Catalogue, HistoryStore, Inbox, Running, Takeover
+from flows.history.interfaces import (
+    Admission,
+    Archive,
+    Callers,
+    Catalogue,
+    HistoryStore,
+    Inbox,
+    Polls,
+    Running,
+    Takeover,
+)
 from flows.history.memory import MemoryStore
+from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
     Execution,
@@ -41,6 +52,9 @@ __all__ = [
     "MemoryStore",
     "NewExecution",
     "Page",
+    "PollHold",
+    "PollState",
+    "Polls",
     "Refusal",
     "Running",
     "Status",

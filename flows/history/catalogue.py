@@ -6,10 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
+from flows.history import polls
 from flows.history.database import upsert
+from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, to_document
 from flows.history.failed import declared_failures
 from flows.history.models import workflow_versions, workflows
+from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, declared_limit, version_of, workflow_of
 
@@ -21,7 +24,7 @@ _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if colu
 )
 
 
-def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> bool:
+def publish(connection: Connection, version: WorkflowVersion, now: datetime, time: DatabaseTime) -> bool:
     row = {name: getattr(version, name) for name in _VERSION}
     row |= {"tags": to_document(list(version.tags)), "declaration": document_or_none(version.declaration)}
     row["created_at"] = version.created_at or now
@@ -35,7 +38,10 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> 
         set_={column: statement.excluded[column] for column in current},
         where=workflows.c.current != statement.excluded.current,
     )
-    return connection.execute(statement.returning(workflows.c.name)).first() is not None
+    if connection.execute(statement.returning(workflows.c.name)).first() is None:
+        return False
+    polls.declare(connection, version.workflow, declared_polls(version.declaration), time)
+    return True
 
 
 def change(connection: Connection, name: str, values: Row) -> bool:

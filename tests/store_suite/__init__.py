@@ -15,6 +15,7 @@ from store_suite.dispatch import DispatchSuite
 from store_suite.failures import FailuresSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
+from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
 
 
@@ -26,6 +27,7 @@ class StoreSuite(
     RunningSuite,
     HoldSuite,
     FailuresSuite,
+    PollsSuite,
     CallersSuite,
     ArchiveSuite,
 ):

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flows.history.memory.state import KeptWorkflow, MemoryState, stored
+from flows.history.memory.polls import MemoryPolls
+from flows.history.memory.state import KeptWorkflow, stored
+from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import checked_limit, declared_limit
 
 
-class MemoryCatalogue(MemoryState):
+class MemoryCatalogue(MemoryPolls):
     async def publish(self, version: WorkflowVersion) -> bool:
         now, key = self._clock.now(), (version.workflow, version.version)
         if key not in self._versions:
@@ -30,6 +32,7 @@ class MemoryCatalogue(MemoryState):
         if known is not None:
             fresh = replace(fresh, active=known.active, deployment_id=known.deployment_id)
         self._workflows[version.workflow] = fresh
+        self._declare_polls(version.workflow, declared_polls(version.declaration))
         return True
 
     async def workflows(self) -> Sequence[Workflow]:

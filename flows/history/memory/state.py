@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.history.documents import from_document, limited_document, to_document
+from flows.history.polled import PollState
 from flows.history.records import Execution, Hold, Json, Limits, NewExecution, Status, StepExecution, WorkflowVersion
 from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, end_of_open_steps, in_order_of_start
 from foundation.clock import Clock, SystemClock
@@ -91,6 +92,19 @@ class Kept:
         return replace(self.with_event(), steps=in_order_of_start(copy.deepcopy(list(self.steps.values()))))
 
 
+@dataclass
+class KeptPoll:
+    state: PollState
+    """Its `active` and `age` are worked out when it is shown."""
+    declared_at: datetime
+    claimed_until: datetime | None = None
+    keys: dict[str, int] = field(default_factory=dict)
+    """Key → the run that saw it last."""
+
+    def change(self, **values: Any) -> None:
+        self.state = replace(self.state, **values)
+
+
 class MemoryState:
     """The dicts that the parts of a `MemoryStore` share."""
 
@@ -103,6 +117,8 @@ class MemoryState:
         """By dedupe key."""
         self._callers: dict[tuple[str, str], datetime] = {}
         """By execution and waiter: until when the note counts."""
+        self._polls: dict[tuple[str, str], KeptPoll] = {}
+        """By workflow and source."""
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
