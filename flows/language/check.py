@@ -16,11 +16,12 @@ from cronsim import CronSim, CronSimError
 from jsonschema import Draft202012Validator, SchemaError
 
 from connectors.webhooks import build_scheme
-from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
+from flows.language.definition import AuthSpec, Declaration, Path, Poll, Schedule, Webhook
 from flows.language.faults import DefinitionErrors, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.input_schema import schema_faults
 from flows.language.place import EVENT_NAMES, Actions, Place
+from flows.language.polling import check_poll
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
@@ -60,13 +61,13 @@ def check_files(
         if isinstance(declaration, Workflow):
             faults += check_workflow(declaration, actions)
         else:
-            faults += check_declaration(declaration)
+            faults += check_declaration(declaration, actions)
     return faults + check_together(declarations)
 
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
     """Everything that is wrong with the workflow by itself, by line."""
-    found = [*check_declaration(workflow), *workflow.check(actions)]
+    found = [*check_declaration(workflow, actions), *workflow.check(actions)]
     try:
         workflow.compile(actions)
     except DefinitionErrors as errors:
@@ -74,7 +75,7 @@ def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError
     return sorted(found, key=lambda fault: fault.line or 0)
 
 
-def check_declaration(declaration: Declaration) -> list[DefinitionError]:
+def check_declaration(declaration: Declaration, actions: Actions) -> list[DefinitionError]:
     """What is wrong with the triggers and the input schema, of YAML and Python workflows alike."""
     faults = Faults(declaration)
     for index, trigger in enumerate(declaration.triggers):
@@ -82,6 +83,8 @@ def check_declaration(declaration: Declaration) -> list[DefinitionError]:
             _check_webhook(faults, ("triggers", index, "webhook"), trigger)
         elif isinstance(trigger, Schedule):
             _check_schedule(faults, ("triggers", index, "schedule"), trigger)
+        elif isinstance(trigger, Poll):
+            check_poll(Place(faults, actions, ("triggers", index, "poll")), trigger)
         elif trigger.of == (declaration.name,):
             own = "a workflow does not watch its own failures: its on_failure runs then"
             faults.add(("triggers", index, "failure", "of"), own)

@@ -41,8 +41,6 @@ _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][
 _PATTERN: Final = re.compile(r"[a-z0-9*-]+")
 LONGEST_NAME: Final = 64
 METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
-LATER: Final = {"poll"}
-"""Further keys that this version does not know yet."""
 
 
 def _name(value: str) -> str:
@@ -198,7 +196,51 @@ class Failure(Model):
         return {"failure": {"of": list(self.of)}}
 
 
-TRIGGERS: Final[Mapping[str, type[Model]]] = {"webhook": Webhook, "schedule": Schedule, "failure": Failure}
+class Poll(Model):
+    """Runs an action every so often, and starts an execution for each item that it has not found before.
+
+    Attributes:
+        with_: the action's arguments, with expressions over `cursor` (null before the first poll that went well) and
+            `now`.
+        every: seconds from one poll to the next.
+        items: a bare expression over `output`, the action's, that gives the list.
+        key: a bare expression over `item` that tells items apart.
+        cursor: a bare expression over `output` that gives what the next poll sees as `cursor`.
+        from_: what the first poll makes of the items it finds: nothing (`now`), or executions (`start`).
+        each: an execution for each `item`, or one for all new ones together (`batch`).
+    """
+
+    uses: str
+    with_: Mapping[str, Json] = Field(default={}, alias="with")
+    credential: Name | None = None
+    every: Timeout
+    items: str = "output"
+    key: str = "item.id"
+    cursor: str | None = None
+    from_: Literal["now", "start"] = Field(default="now", alias="from")
+    each: Literal["item", "batch"] = "item"
+
+    @field_validator("every", mode="after")
+    @classmethod
+    def _not_too_often(cls, value: float) -> float:
+        if value < 1:
+            raise ValueError("at least 1s")
+        return value
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        optional = {"with": dict(self.with_), "credential": self.credential, "cursor": self.cursor}
+        said = {"uses": self.uses, "every": self.every, "items": self.items, "key": self.key}
+        said |= {"from": self.from_, "each": self.each}
+        return {"poll": said | {key: value for key, value in optional.items() if value}}
+
+
+TRIGGERS: Final[Mapping[str, type[Model]]] = {
+    "webhook": Webhook,
+    "schedule": Schedule,
+    "poll": Poll,
+    "failure": Failure,
+}
 """All kinds of triggers."""
 
 
@@ -222,6 +264,7 @@ def _inside(kind: str) -> BeforeValidator:
 Trigger = Annotated[
     Annotated[Webhook, _inside("webhook"), Tag("webhook")]
     | Annotated[Schedule, _inside("schedule"), Tag("schedule")]
+    | Annotated[Poll, _inside("poll"), Tag("poll")]
     | Annotated[Failure, _inside("failure"), Tag("failure")],
     Discriminator(_kind_of),
 ]

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import LATER, TRIGGERS, Concurrency, Declaration, Json, Path, Respond, located
+from flows.language.definition import TRIGGERS, Concurrency, Declaration, Json, Path, Respond, located
 from flows.language.faults import DefinitionErrors, written
 from flows.language.kinds import KINDS, tag
 from flows.language.workflow import Workflow
@@ -131,8 +131,7 @@ def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
         return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         trigger = next(iter(given), None) if isinstance(given, Mapping) else given
-        later = f"; this version does not know {trigger} yet" if trigger in LATER else ""
-        return path, f"{where}: expected {_one_of(TRIGGERS)}, got {_shown(trigger)}{later}"
+        return path, f"{where}: expected {_one_of(TRIGGERS)}, got {_shown(trigger)}"
     if kind == "value_error":
         return path, f"{_prefix(path)}{context['error']}"
     if kind in _WANTED:
@@ -157,8 +156,6 @@ def _unknown_key(place: Path, model: type[Declaration]) -> str:
     parents = tuple(part for part in around if part not in _TAGS)
     innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
     known = _keys(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
-    if key in LATER:
-        return f"{_prefix(parents)}unknown key {key!r}: this version does not know it yet"
     near = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
     return f"{_prefix(parents)}unknown key {key!r}; {hint}"

@@ -64,7 +64,9 @@ def trigger_text(trigger: Mapping[str, Any]) -> str:
     kind, data = next(iter(trigger.items()))
     if kind == "schedule":
         return f"cron {data['cron']} {data.get('timezone', 'UTC')}" if "cron" in data else f"every {data['every']:g} s"
-    return f"failure of {', '.join(data['of'])}" if kind == "failure" else str(kind)
+    if kind == "poll":
+        return f"polls {data['uses']} every {data['every']:g} s"
+    return f"failure of {', '.join(data['of'])}"
 
 
 def _print_one(view: Mapping[str, Any], as_json: bool) -> None:

@@ -36,6 +36,7 @@ from ipaas.worker.lane import Lane, Lanes
 from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.missed import MissedTimes
+from ipaas.worker.polling import Poller
 from ipaas.worker.reconcile import Reconciler
 from ipaas.worker.running import Runner
 
@@ -79,10 +80,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
-        settings, metrics = Settings(), WorkerMetrics()
-        self._stack.enter_context(serving_metrics(metrics, settings))
+        settings, self._metrics = Settings(), WorkerMetrics()
+        self._stack.enter_context(serving_metrics(self._metrics, settings))
         self.runtime = await self._stack.enter_async_context(open_runtime(settings))
-        self.runtime.meter = metrics
+        self.runtime.meter = self._metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())
         await super().setup()
@@ -95,6 +96,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             "fetching": self._react,
             "deployments": self._look_at_deployments,
             "reconciliation": self._reconcile,
+            "polls": self._poller.run,
             "slots": self._renew_leases,
         }.items():
             self._background.start(name, work)
@@ -118,6 +120,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             admit_more=self._dispatcher.poke,
             fetch_more=self._poke.set,
         )
+        self._poller = Poller(self.runtime, on_accepted=self._dispatcher.poke, on_ended=self._metrics.poll_ended)
         self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
 
     def _pool_id(self) -> UUID | None:

@@ -18,7 +18,6 @@ from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
 from flows.expressions.methods import METHOD_NAMES
 from flows.expressions.predicates import TESTS
 from flows.language.definition import (
-    LATER,
     METHODS,
     Concurrency,
     Failure,
@@ -172,7 +171,7 @@ def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
 
 
 def test_the_reference_names_what_this_version_does_not_know() -> None:
-    later = {*LATER_KINDS, *LATER, "wait"}
+    later = {*LATER_KINDS, "wait"}
     named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
     assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
 

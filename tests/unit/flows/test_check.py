@@ -195,7 +195,7 @@ def test_pythons_declarations_are_checked_alike() -> None:
         file="w.py",
         lines={(): 12},
     )
-    found = [str(fault) for fault in check_declaration(declaration)]
+    found = [str(fault) for fault in check_declaration(declaration, ACTIONS)]
     assert [fault.split(": ")[:2] for fault in found] == [
         ["w.py:12", "triggers[0].schedule.cron"],
         ["w.py:12", "input.type"],

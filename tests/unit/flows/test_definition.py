@@ -139,8 +139,7 @@ def test_a_schedule_is_a_cron_line_or_an_interval() -> None:
 
 
 def test_a_trigger_is_of_a_known_kind() -> None:
-    assert "expected webhook, schedule or failure, got 'pull'" in the_fault(triggers=[{"pull": {}}])
-    assert "this version does not know poll yet" in the_fault(triggers=[{"poll": {}}])
+    assert "expected webhook, schedule, poll or failure, got 'pull'" in the_fault(triggers=[{"pull": {}}])
     assert "one trigger an item" in the_fault(triggers=[{"webhook": {"auth": "none"}, "schedule": {"every": 60}}])
 
 
