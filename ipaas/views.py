@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
-from flows.history import Execution, Status, Trigger, Workflow
+from flows.history import Execution, PollState, Status, Trigger, Workflow
 from flows.history.shown import shown, shown_summary
 
 
@@ -50,6 +51,18 @@ class ExecutionList(BaseModel):
     next_cursor: str | None
 
 
+class PollView(BaseModel):
+    poll: str
+    """The action that it uses; a second one that uses it has a number."""
+    every: float
+    due_at: datetime
+    polled_at: datetime | None
+    failures: int
+    error: Any
+    frozen: bool
+    """None has gone well for long."""
+
+
 class WorkflowView(BaseModel):
     name: str
     description: str
@@ -58,6 +71,7 @@ class WorkflowView(BaseModel):
     version: str
     language: str
     triggers: Any
+    polls: list[PollView]
     deployment_url: str | None
     updated_at: datetime | None
 
@@ -77,7 +91,8 @@ def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     return ExecutionView(**shown(execution, ui_url))
 
 
-def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
+def workflow_view(workflow: Workflow, polls: Sequence[PollState], ui_url: str | None) -> WorkflowView:
+    """A workflow as the API gives it. Of `polls` its own are shown."""
     deployment = workflow.deployment_id
     return WorkflowView(
         name=workflow.name,
@@ -87,6 +102,19 @@ def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
         version=workflow.current.version,
         language=workflow.current.language,
         triggers=(workflow.current.declaration or {}).get("triggers", []),
+        polls=[_poll(poll) for poll in polls if poll.workflow == workflow.name],
         deployment_url=f"{ui_url}/deployments/deployment/{deployment}" if deployment and ui_url else None,
         updated_at=workflow.updated_at,
+    )
+
+
+def _poll(poll: PollState) -> PollView:
+    return PollView(
+        poll=poll.source,
+        every=poll.every,
+        due_at=poll.due_at,
+        polled_at=poll.polled_at,
+        failures=poll.failures,
+        error=poll.error,
+        frozen=poll.is_frozen,
     )

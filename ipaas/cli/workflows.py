@@ -74,12 +74,22 @@ def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
         print_json(view)
         return
     print_fields(
-        {key: value for key, value in view.items() if key not in ("triggers", "tags")}
+        {key: value for key, value in view.items() if key not in ("triggers", "tags", "polls")}
         | {
             "tags": ", ".join(view["tags"]),
             "triggers": "; ".join(map(trigger_text, view["triggers"])),
         }
+        | {f"poll {poll['poll']}": _poll_text(poll) for poll in view["polls"]}
     )
+
+
+def _poll_text(poll: Mapping[str, Any]) -> str:
+    """`last at 2026-01-01T09:00:00Z, next at …`; what is wrong with it comes first."""
+    said = [f"last at {poll['polled_at']}" if poll["polled_at"] else "none has gone well yet"]
+    said.append(f"next at {poll['due_at']}")
+    if poll["failures"]:
+        said.append(f"failed {poll['failures']} times since: {poll['error']['message']}")
+    return ", ".join(["FROZEN", *said] if poll["frozen"] else said)
 
 
 async def _views(settings: Settings) -> list[dict[str, Any]]:
@@ -87,7 +97,8 @@ async def _views(settings: Settings) -> list[dict[str, Any]]:
     from ipaas.views import workflow_view
 
     async with history(settings) as store:
-        return [workflow_view(one, ui_url(settings)).model_dump(mode="json") for one in await store.workflows()]
+        polls, ui = await store.polls(), ui_url(settings)
+        return [workflow_view(one, polls, ui).model_dump(mode="json") for one in await store.workflows()]
 
 
 async def _view(settings: Settings, name: str) -> dict[str, Any]:
@@ -95,10 +106,10 @@ async def _view(settings: Settings, name: str) -> dict[str, Any]:
     from ipaas.views import workflow_view
 
     async with history(settings) as store:
-        workflow = await store.workflow(name)
+        workflow, polls = await store.workflow(name), await store.polls(name)
     if workflow is None:
         raise NotFound(f"no workflow {name}: see `ipaas workflows`")
-    return workflow_view(workflow, ui_url(settings)).model_dump(mode="json")
+    return workflow_view(workflow, polls, ui_url(settings)).model_dump(mode="json")
 
 
 async def _set_active(settings: Settings, name: str, active: bool) -> dict[str, Any]:

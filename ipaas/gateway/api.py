@@ -148,18 +148,18 @@ def _ui(request: Request) -> str | None:
 
 @router.get("/workflows", response_model=WorkflowList)
 async def list_workflows(request: Request) -> Response:
-    """Every workflow, with its current version."""
-    workflows = await _store(request).workflows()
-    return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
+    """Every workflow, with its current version and the state of its polls."""
+    workflows, polls = await _store(request).workflows(), await _store(request).polls()
+    return JsonResponse(WorkflowList(items=[workflow_view(workflow, polls, _ui(request)) for workflow in workflows]))
 
 
 @router.get("/workflows/{name}", response_model=WorkflowView, responses=_problems(404))
 async def show_workflow(request: Request, name: str) -> Response:
-    """One workflow, with its current version."""
+    """One workflow, with its current version and the state of its polls."""
     workflow = await _store(request).workflow(name)
     if workflow is None:
         raise NotFound(f"no workflow {name}")
-    return JsonResponse(workflow_view(workflow, _ui(request)))
+    return JsonResponse(workflow_view(workflow, await _store(request).polls(name), _ui(request)))
 
 
 @router.post("/workflows/{name}/activate", response_model=WorkflowView, responses=_problems(403, 404))

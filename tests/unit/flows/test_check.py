@@ -264,3 +264,43 @@ def test_a_workflow_can_not_watch_itself_alone() -> None:
 
 def when_faults(when: str) -> list[str]:
     return faults(f'{HEAD}triggers: [{{webhook: {{auth: none, when: "{when}"}}}}]\n{STEPS}')
+
+
+def poll_faults(poll: str) -> list[str]:
+    found = faults(f"{HEAD}triggers:\n  - poll: {{every: 10m, {poll}}}\n{STEPS}")
+    return [fault.removeprefix("w.yaml:3: triggers[0].poll") for fault in found]
+
+
+@pytest.mark.parametrize(
+    ("poll", "fault"),
+    [
+        ("uses: log.message, with: {text: hi}", None),
+        (
+            "uses: log.message, with: {text: '{{ cursor }} {{ now }}'}, items: output.x, key: item.y, cursor: output.z",
+            None,
+        ),
+        ("uses: log.mesage", ".uses: unknown action 'log.mesage'; did you mean 'log.message'?"),
+        ("uses: log.message", ".with: log.message needs the argument 'text'"),
+        (
+            "uses: log.message, with: {text: a, txt: b}",
+            ".with.txt: log.message has no argument 'txt'; did you mean 'text'?",
+        ),
+        ("uses: log.message, with: {text: a}, credential: mine", ".credential: log.message takes no credential"),
+        ("uses: slack.post_message, with: {channel: a, text: b}", ": slack.post_message needs a credential: NAME"),
+        (
+            "uses: log.message, with: {text: '{{ event.body }}'}",
+            ".with.text: unknown name 'event'; known: cursor, now (in {{ event.body }})",
+        ),
+        (
+            "uses: log.message, with: {text: a}, items: event.x",
+            ".items: unknown name 'event'; known: output (in event.x)",
+        ),
+        ("uses: log.message, with: {text: a}, key: output.x", ".key: unknown name 'output'; known: item (in output.x)"),
+        (
+            "uses: log.message, with: {text: a}, cursor: item.x",
+            ".cursor: unknown name 'item'; known: output (in item.x)",
+        ),
+    ],
+)
+def test_a_poll_is_checked_as_a_step_is(poll: str, fault: str | None) -> None:
+    assert poll_faults(poll) == ([fault] if fault else [])

@@ -211,3 +211,23 @@ def test_a_schedule_says_what_becomes_of_missed_times() -> None:
     given = [{"schedule": {"every": "10m"}}, {"schedule": {"every": "10m", "missed": "all"}}]
     assert [trigger.missed for trigger in a_workflow(triggers=given).triggers] == ["once", "all"]
     assert "'skip', 'once' or 'all'" in the_fault(triggers=[{"schedule": {"every": "10m", "missed": "some"}}])
+
+
+def test_a_poll_has_defaults_and_goes_through_plain_data_and_back() -> None:
+    short = {"uses": "rss.items", "with": {"url": "https://x"}, "every": "10m"}
+    whole = {"uses": "http.request", "every": 1, "items": "output.body", "key": "item.n", "credential": "shop"}
+    whole |= {"cursor": "output.body.next", "from": "start", "each": "batch"}
+    polls = a_workflow(triggers=[{"poll": short}, {"poll": whole}]).triggers
+    assert triggers_as_data(polls) == [
+        {"poll": short | {"every": 600, "items": "output", "key": "item.id", "from": "now", "each": "item"}},
+        {"poll": whole},
+    ]
+    assert triggers_from_data(triggers_as_data(polls)) == polls
+
+
+def test_what_a_poll_can_not_be_is_said() -> None:
+    poll = {"uses": "rss.items", "every": "10m"}
+    assert "poll: missing key 'every'" in the_fault(triggers=[{"poll": {"uses": "rss.items"}}])
+    assert "poll.every: at least 1s" in the_fault(triggers=[{"poll": poll | {"every": "10ms"}}])
+    assert "poll.from: expected 'now' or 'start', got 'then'" in the_fault(triggers=[{"poll": poll | {"from": "then"}}])
+    assert "unknown key 'form'; did you mean 'from'?" in the_fault(triggers=[{"poll": poll | {"form": "now"}}])
