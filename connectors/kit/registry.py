@@ -23,7 +23,7 @@ from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
 
 GROUP = "ipaas.connectors"
-BUILT_IN = ("discord", "http", "log", "openweather", "rss", "slack", "transform")
+BUILT_IN = ("discord", "http", "imap", "log", "openweather", "rss", "slack", "transform")
 
 AnyAction = Action[Any, Any]
 T = TypeVar("T")

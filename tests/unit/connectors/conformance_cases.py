@@ -160,5 +160,5 @@ HTTP_CASES = [
         repeats_safely=True,
     ),
 ]
-LOCAL_ACTIONS = {"log.message", "transform.jmespath", "transform.template"}
-"""Actions that ask nobody."""
+WITHOUT_HTTP = {"imap.messages", "log.message", "transform.jmespath", "transform.template"}
+"""Actions that send no HTTP request. What `imap` sends is in test_imap.py."""
