@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, select, update
@@ -56,7 +56,7 @@ def claim(connection: Connection, seconds: float, time: DatabaseTime) -> PollSta
     return state
 
 
-def _due(now: Any) -> Select[Any]:
+def _due(now: datetime) -> Select[Any]:
     free = _table.claimed_until.is_(None) | (_table.claimed_until <= now)
     return select(_table.workflow, _table.source).where(_ACTIVE, _table.due_at <= now, free)
 
@@ -135,12 +135,12 @@ def of_workflow(connection: Connection, workflow: str | None, time: DatabaseTime
 
 def states(connection: Connection, time: DatabaseTime, *conditions: ColumnElement[bool]) -> list[PollState]:
     query = select(polls, workflows.c.active).join_from(polls, workflows, workflows.c.name == _table.workflow)
-    rows = connection.execute(query.where(*conditions).order_by(_table.workflow, _table.source)).mappings().all()
-    now = time.read(connection) if rows else None
+    now = time.read(connection)
+    rows = connection.execute(query.where(*conditions).order_by(_table.workflow, _table.source)).mappings()
     return [_state(row, now) for row in rows]
 
 
-def _state(row: Mapping[Any, Any], now: Any) -> PollState:
+def _state(row: Mapping[Any, Any], now: datetime) -> PollState:
     return PollState(
         workflow=row["workflow"],
         source=row["source"],

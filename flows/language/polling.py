@@ -18,6 +18,10 @@ MOST_ITEMS: Final = 10_000
 """In one poll."""
 
 
+MOST_CURSOR: Final = 64 * 1024
+"""Characters of JSON."""
+
+
 class UnfitItems(IpaasError):
     """What a poll gave has no items that can be told apart."""
 
@@ -70,8 +74,11 @@ class CompiledPoll:
         return found
 
     def cursor(self, output: Json) -> Json:
-        """What the next poll sees as `cursor`. Raises ExpressionError."""
-        return self._cursor.render({"output": output}) if self._cursor else None
+        """What the next poll sees as `cursor`. Raises ExpressionError, UnfitItems."""
+        cursor = self._cursor.render({"output": output}) if self._cursor else None
+        if (size := len(json.dumps(cursor))) > MOST_CURSOR:
+            raise UnfitItems(f"cursor: {size} characters of JSON are more than the {MOST_CURSOR} that are kept")
+        return cursor
 
     def _key_of(self, item: Json, index: int) -> str:
         try:

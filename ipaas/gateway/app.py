@@ -203,10 +203,12 @@ async def _readyz(request: Request) -> Response:
     Both tell of restarted loops and frozen polls.
     """
     state = request.app.state
-    told = {"restarted": state.background.restarted(), "frozen_polls": await _frozen_polls(state.store)}
+    frozen, database, prefect = await asyncio.gather(
+        _frozen_polls(state.store), _fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect")
+    )
+    told = {"restarted": state.background.restarted(), "frozen_polls": frozen}
     extra = {name: what for name, what in told.items() if what}
-    found = await asyncio.gather(_fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect"))
-    if faults := [fault for fault in found if fault]:
+    if faults := [fault for fault in (database, prefect) if fault]:
         return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"}, **extra)
     return JsonResponse({"status": "ready", **extra})
 

@@ -43,6 +43,14 @@ FIRST_RETRY_SECONDS: Final = 30.0
 LONGEST_RETRY_SECONDS: Final = 900.0
 """Between two tries of a poll that fails, unless its interval is longer."""
 
+
+class BacklogFull(IpaasError):
+    """So much waits already that nothing more is asked for."""
+
+    code = "backlog"
+    retriable = True
+
+
 OnEnded = Callable[[PollState, bool], None]
 
 
@@ -50,6 +58,7 @@ class Poller:
     """One per worker.
 
     Args:
+        backlog: how many executions may wait in all; while so many do, polls fail.
         on_accepted: called when executions were accepted.
         on_ended: told of every poll, and whether it went well.
     """
@@ -58,11 +67,13 @@ class Poller:
         self,
         runtime: Runtime,
         *,
+        backlog: int,
         actions: Callable[[], Mapping[str, AnyAction]] = registry,
         on_accepted: Callable[[], None] = lambda: None,
         on_ended: OnEnded = lambda poll, well: None,
     ) -> None:
         self._runtime, self._store = runtime, runtime.store
+        self._backlog = backlog
         self._actions, self._on_accepted, self._on_ended = actions, on_accepted, on_ended
         self._compiled: dict[tuple[str, str], tuple[str, CompiledPoll]] = {}
         """By workflow and source, with the version it is of."""
@@ -107,6 +118,7 @@ class Poller:
 
     async def _poll(self, claimed: PollState) -> None:
         async with asyncio.timeout(POLL_SECONDS):
+            await self._check_backlog()
             compiled, version = await self._trigger(claimed)
             output = await self._output(claimed, compiled)
             found = await asyncio.to_thread(compiled.items, output)
@@ -124,6 +136,13 @@ class Poller:
         if new:
             logger.info("poll %s of workflow %s: %d new of %d", *_named(claimed), len(fresh), len(found))
             self._on_accepted()
+
+    async def _check_backlog(self) -> None:
+        waiting = sum((await self._store.backlog()).values())
+        if waiting >= self._backlog:
+            raise BacklogFull(
+                f"{waiting} executions are waiting already: nothing more is asked for until some have begun"
+            )
 
     async def _trigger(self, claimed: PollState) -> tuple[CompiledPoll, str]:
         """The trigger as it is published now, and its version."""

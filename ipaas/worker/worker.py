@@ -80,9 +80,9 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
-        settings, self._metrics = Settings(), WorkerMetrics()
-        self._stack.enter_context(serving_metrics(self._metrics, settings))
-        self.runtime = await self._stack.enter_async_context(open_runtime(settings))
+        self._settings, self._metrics = Settings(), WorkerMetrics()
+        self._stack.enter_context(serving_metrics(self._metrics, self._settings))
+        self.runtime = await self._stack.enter_async_context(open_runtime(self._settings))
         self.runtime.meter = self._metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())
@@ -120,7 +120,12 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             admit_more=self._dispatcher.poke,
             fetch_more=self._poke.set,
         )
-        self._poller = Poller(self.runtime, on_accepted=self._dispatcher.poke, on_ended=self._metrics.poll_ended)
+        self._poller = Poller(
+            self.runtime,
+            backlog=self._settings.backlog,
+            on_accepted=self._dispatcher.poke,
+            on_ended=self._metrics.poll_ended,
+        )
         self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
 
     def _pool_id(self) -> UUID | None:

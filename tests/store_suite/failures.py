@@ -122,7 +122,7 @@ class FailuresSuite:
 
         assert await started(store) == []
 
-    async def test_the_current_version_s_trigger_counts(self, store: HistoryStore) -> None:
+    async def test_the_trigger_of_the_current_version_counts(self, store: HistoryStore) -> None:
         await watch(store, "alert", "*")
         await store.publish(a_version("v2", workflow="alert", declaration={"name": "alert", "triggers": []}))
         await ended(store, Status.FAILED)

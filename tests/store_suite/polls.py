@@ -62,7 +62,7 @@ class PollsSuite:
         clock.move(seconds=89)
         assert await store.claim_poll(claim=90) is None
 
-    async def test_a_claim_that_is_over_is_another_s(self, store: HistoryStore, clock: ManualClock) -> None:
+    async def test_a_claim_that_is_over_is_anothers(self, store: HistoryStore, clock: ManualClock) -> None:
         await declare(store, RSS)
         died = await claimed(store)
         clock.move(seconds=90)

@@ -23,7 +23,7 @@ async def start(client: httpx.AsyncClient, body: Any, **arguments: Any) -> httpx
     return await client.post("/workflows/orders/executions", json=body, **arguments)
 
 
-async def test_the_request_s_body_is_the_event_s(client: httpx.AsyncClient, store: MemoryStore) -> None:
+async def test_the_body_of_the_request_is_the_events(client: httpx.AsyncClient, store: MemoryStore) -> None:
     answer = await start(client, {"amount": 12, "user": "ann"})
 
     execution = await get(store, answer.json()["execution_id"])

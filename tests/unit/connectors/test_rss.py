@@ -51,7 +51,7 @@ async def test_an_atom_feed_is_read_the_oldest_first():
     }
 
 
-async def test_without_times_the_feed_s_order_is_turned_round():
+async def test_without_times_the_order_of_the_feed_is_turned_round():
     found = await read(a_feed("<guid>new</guid>", "<guid>old</guid>"))
     assert [item["id"] for item in found] == ["old", "new"]
 

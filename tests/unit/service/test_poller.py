@@ -93,7 +93,10 @@ async def bench(text: str, credentials: Any = None) -> AsyncIterator[Bench]:
         store = MemoryStore(stage.clock)
         async with Runtime(store=store, services=stage.services, clock=stage.clock) as runtime:
             poller = Poller(
-                runtime, on_accepted=lambda: accepted.append(None), on_ended=lambda poll, well: ended.append(well)
+                runtime,
+                backlog=5,
+                on_accepted=lambda: accepted.append(None),
+                on_ended=lambda poll, well: ended.append(well),
             )
             under_test = Bench(poller, store, stage.clock, shop, ended, accepted)
             await under_test.publish(text)
@@ -164,6 +167,17 @@ async def test_a_failure_is_noted_and_loses_nothing():
     assert on.ended == [True, False, True]
 
 
+async def test_while_too_much_waits_nothing_more_is_asked_for():
+    async with bench(orders(", from: start")) as on:
+        await on.poll(1, 2, 3, 4, 5)
+        full = await on.again(1, 2, 3, 4, 5, 6)
+        assert (full.error["code"], len(on.shop.asked)) == ("backlog", 1)
+        [first, *_] = await on.executions()
+        await on.store.request_cancel(first.id, by="test", reason="")
+        await on.again()
+        assert await on.ids() == [1, 2, 3, 4, 5, 6]
+
+
 async def test_it_is_tried_again_ever_later():
     assert [retry_seconds(failures, 600) for failures in range(7)] == [30, 60, 120, 240, 480, 900, 900]
     assert retry_seconds(10_000, 86_400) == 86_400
@@ -183,6 +197,11 @@ async def test_it_is_tried_again_ever_later():
             "items: 10001 are more than the 10000 that one poll may give",
         ),
         (", cursor: output.body.after", {"orders": []}, "output.body.after is missing"),
+        (
+            ", cursor: output.body.x",
+            {"orders": [], "x": "x" * 70_000},
+            "cursor: 70002 characters of JSON are more than",
+        ),
     ],
 )
 async def test_what_it_can_not_tell_apart_is_a_failure_that_says_so(more, answer, message):
