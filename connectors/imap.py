@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -127,6 +128,7 @@ class _Box:
 async def _logged_in(name: str) -> AsyncIterator[Client]:
     from aioimaplib import IMAP4, IMAP4_SSL, AioImapException, CommandTimeout  # here: only who reads mail waits for it
 
+    logging.getLogger(IMAP4.__module__).setLevel(logging.WARNING)  # below it writes mails and passwords
     credential = await opened(name, ImapCredential)
     host, port, place = credential.host, credential.port, f"{credential.host}:{credential.port}"
     if credential.tls:

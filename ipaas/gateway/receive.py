@@ -133,12 +133,12 @@ class Receiver:
                 if understood is None:
                     self.metrics.ignored.labels(hook.workflow).inc()
                     return JSONResponse({"status": "ignored"}, status_code=202)
-                if understood.when_fault:
-                    self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
-                    self.metrics.undecided.labels(hook.workflow).inc()
                 keys = self._dedupe_keys(hook, request, understood, verified)
                 await self.rates.check_workflow(hook.workflow)
                 self.backlog.check(hook.workflow)
+                if understood.when_fault:
+                    self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
+                    self.metrics.undecided.labels(hook.workflow).inc()
                 return await self._accept(hook, understood.event, keys, started)
 
     async def _match(self, method: str, path: str) -> Hook:

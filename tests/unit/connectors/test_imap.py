@@ -150,6 +150,14 @@ async def test_a_refused_login_is_an_error_that_does_not_quote_the_password():
     assert server.commands[-1] == "LOGOUT"
 
 
+async def test_no_log_has_the_password_or_a_mail(caplog):
+    caplog.set_level("DEBUG")
+    async with mailbox(mail(body="confidential")):
+        assert (await read())["messages"]
+    assert "s3cret" not in caplog.text
+    assert "confidential" not in caplog.text
+
+
 async def test_a_server_that_is_not_there_may_be_tried_again():
     async with mailbox(port=9):
         with pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1:9 could not be reached") as failed:
