@@ -8,8 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.history import Execution, PollState, Status, Trigger, Workflow
+from flows.engine.waiting_for import open_waits, waiting_for
+from flows.history import Execution, PollState, Status, Trigger, Wait, Workflow
 from flows.history.shown import shown, shown_summary
+from ipaas.decisions import approval_id
 
 
 class StepView(BaseModel):
@@ -41,6 +43,7 @@ class ExecutionSummary(BaseModel):
 
 
 class ExecutionView(ExecutionSummary):
+    waiting_for: str | None
     event: Any
     output: Any
     steps: list[StepView]
@@ -49,6 +52,25 @@ class ExecutionView(ExecutionSummary):
 class ExecutionList(BaseModel):
     items: list[ExecutionSummary]
     next_cursor: str | None
+
+
+class ApprovalView(BaseModel):
+    id: str
+    execution_id: str
+    step: str
+    message: str
+    form: Any
+    """A JSON Schema."""
+    asked_at: datetime
+    due_at: datetime | None
+    decided_at: datetime | None
+    decided_by: str | None
+    decision: Any
+
+
+class ApprovalList(BaseModel):
+    items: list[ApprovalView]
+    next_cursor: str | None = None
 
 
 class PollView(BaseModel):
@@ -88,7 +110,23 @@ def summary(execution: Execution, ui_url: str | None) -> ExecutionSummary:
 
 def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
-    return ExecutionView(**shown(execution, ui_url))
+    waits_for = waiting_for(open_waits(execution.waits)) if execution.status is Status.WAITING else None
+    return ExecutionView(**shown(execution, ui_url) | {"waiting_for": waits_for})
+
+
+def approval_view(wait: Wait) -> ApprovalView:
+    return ApprovalView(
+        id=approval_id(wait),
+        execution_id=wait.execution_id,
+        step=wait.path,
+        message=wait.document["message"],
+        form=wait.document["form"],
+        asked_at=wait.begun_at,
+        due_at=wait.due_at,
+        decided_at=wait.ended_at,
+        decided_by=wait.answered_by,
+        decision=wait.answer,
+    )
 
 
 def workflow_view(workflow: Workflow, polls: Sequence[PollState], ui_url: str | None) -> WorkflowView:

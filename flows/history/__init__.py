@@ -16,23 +16,30 @@ from flows.history.interfaces import (
     Polls,
     Running,
     Takeover,
+    Waits,
 )
 from flows.history.memory import MemoryStore
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
+    Delivery,
     Execution,
     Hold,
     Json,
     Limits,
     NewExecution,
+    NewWait,
     Page,
     Refusal,
     Status,
     StepExecution,
     Trigger,
+    Wait,
+    WaitKind,
     Workflow,
     WorkflowVersion,
+    signal_address,
+    step_address,
 )
 from foundation.clock import Clock
 
@@ -42,6 +49,7 @@ __all__ = [
     "Archive",
     "Callers",
     "Catalogue",
+    "Delivery",
     "Document",
     "Execution",
     "HistoryStore",
@@ -51,6 +59,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "NewExecution",
+    "NewWait",
     "Page",
     "PollHold",
     "PollState",
@@ -61,9 +70,14 @@ __all__ = [
     "StepExecution",
     "Takeover",
     "Trigger",
+    "Wait",
+    "WaitKind",
+    "Waits",
     "Workflow",
     "WorkflowVersion",
     "open_store",
+    "signal_address",
+    "step_address",
 ]
 
 

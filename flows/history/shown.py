@@ -31,6 +31,7 @@ def shown_summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
 def shown(execution: Execution, ui_url: str | None) -> dict[str, Any]:
     """An execution with its event, output and steps."""
     return shown_summary(execution, ui_url) | {
+        "waiting_for": None,
         "event": execution.event,
         "output": execution.output,
         "steps": [_step(step) for step in execution.steps],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from foundation.errors import DefinitionError
+from flows.language.definition import Declaration
+from foundation.errors import DefinitionError, IpaasError
 
 Path = tuple[str | int, ...]
 
@@ -170,3 +171,24 @@ def _part(part: str | int) -> str:
         return f".{shown}"
     escaped = shown.replace("\\", "\\\\").replace("'", "\\'")
     return f"['{escaped}']"
+
+
+class UnfitEvent(IpaasError):
+    """The event's body does not fit the workflow's `input`.
+
+    Attributes:
+        errors: what does not fit, each with its `path` and a `message`.
+    """
+
+    code = "unfit_event"
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        self.errors = errors
+        failing = "; ".join(f"{error['path']}: {error['message']}" for error in errors)
+        super().__init__(f"the body does not fit the workflow's input: {failing}")
+
+
+def check_input(declaration: Declaration, body: Any) -> None:
+    """Raises UnfitEvent, with the failing paths, when the body does not fit the workflow's `input`."""
+    if declaration.input is not None and (errors := InputSchema(declaration.input).errors(body)):
+        raise UnfitEvent(errors)

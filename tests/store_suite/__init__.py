@@ -17,6 +17,7 @@ from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
+from store_suite.waits import WaitsSuite
 
 
 class StoreSuite(
@@ -26,6 +27,7 @@ class StoreSuite(
     AdmissionSuite,
     RunningSuite,
     HoldSuite,
+    WaitsSuite,
     FailuresSuite,
     PollsSuite,
     CallersSuite,

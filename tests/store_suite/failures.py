@@ -65,6 +65,7 @@ class FailuresSuite:
             "flow_run_url": None,
             "replay_of": None,
             "replayed_by": None,
+            "waiting_for": None,
             "steps": [
                 step | {"id": "look", "status": "succeeded", "output": {"n": 1}, "finished_at": "2026-01-01T00:00:00Z"},
                 step
