@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flows.engine.waiting_for import open_waits, waiting_for
-from flows.history import Execution, PollState, Status, Trigger, Wait, Workflow
+from flows.history import Execution, PollState, Status, Trigger, Wait, Workflow, WorkflowVersion
 from flows.history.shown import shown, shown_summary
 from ipaas.decisions import approval_id
 
@@ -98,6 +98,20 @@ class WorkflowView(BaseModel):
     updated_at: datetime | None
 
 
+class VersionView(BaseModel):
+    version: str
+    language: str
+    file: str
+    created_at: datetime | None
+    """When it was published for the first time."""
+    current: bool
+
+
+class WorkflowDetail(WorkflowView):
+    versions: list[VersionView]
+    """The newest first."""
+
+
 class WorkflowList(BaseModel):
     items: list[WorkflowView]
     next_cursor: str | None = None
@@ -155,4 +169,21 @@ def _poll(poll: PollState) -> PollView:
         failures=poll.failures,
         error=poll.error,
         frozen=poll.is_frozen,
+    )
+
+
+def workflow_detail(
+    workflow: Workflow, polls: Sequence[PollState], versions: Sequence[WorkflowVersion], ui_url: str | None
+) -> WorkflowDetail:
+    listed = [version_view(one, workflow) for one in versions]
+    return WorkflowDetail(**dict(workflow_view(workflow, polls, ui_url)), versions=listed)
+
+
+def version_view(version: WorkflowVersion, workflow: Workflow) -> VersionView:
+    return VersionView(
+        version=version.version,
+        language=version.language,
+        file=version.file,
+        created_at=version.created_at,
+        current=version.version == workflow.current.version,
     )

@@ -15,8 +15,8 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, ParamSpec, TypeVar, get_args
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from prefect import Task
@@ -25,6 +25,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from blocks.credential import Credential
 from connectors.kit.call import CredentialSource, StepOptions, current_call, current_runner
+from connectors.kit.description import UNRENDERED, URL, Description, describe, marked
 from connectors.kit.direct import script_runner
 from connectors.kit.retry import RetryPolicy
 from foundation.duration import in_seconds
@@ -35,10 +36,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 C = TypeVar("C", bound=Credential)
 
-UNRENDERED: Final = "unrendered"
 Unrendered = Annotated[str, UNRENDERED]
 """A parameter whose text the workflow hands over as it is written, `{{ … }}` included."""
-URL: Final = "url"
 Url = Annotated[str, URL]
 """A parameter that is an address: what a workflow renders into it is encoded for its place, and can't leave it."""
 
@@ -68,7 +67,7 @@ class Action(Task[P, R]):
         self.action_name, self.credential = name, credential
         given = self.signature.parameters.get("credential")
         self.credential_required = given is not None and given.default is inspect.Parameter.empty
-        self.unrendered, self.urls = (_marked(self.signature, mark) for mark in (UNRENDERED, URL))
+        self.unrendered, self.urls = (frozenset(marked(self.signature, mark)) for mark in (UNRENDERED, URL))
         self.documentation = _documentation(function, name)
         self.step_options = StepOptions()
         self._function = function
@@ -79,6 +78,12 @@ class Action(Task[P, R]):
     @property
     def connector(self) -> str:
         return self.action_name.partition(".")[0]
+
+    @cached_property
+    def described(self) -> Description:
+        """What can be known of it without running it."""
+        kinds = [kind.get_block_type_slug() for kind in self.credential]
+        return describe(self.action_name, self.signature, inspect.getdoc(self.fn) or "", kinds)
 
     def with_options(self, **options: Any) -> Action[P, R]:
         """The same action with other Prefect task options."""
@@ -211,10 +216,6 @@ def _signature(function: Callable[..., Any], name: str, *, takes_credential: boo
     if takes_credential != ("credential" in signature.parameters):
         raise TypeError(f"{name}: a parameter `credential` and @action(credential=…) go together")
     return signature
-
-
-def _marked(signature: inspect.Signature, mark: str) -> frozenset[str]:
-    return frozenset(one.name for one in signature.parameters.values() if mark in get_args(one.annotation))
 
 
 def _documentation(function: Callable[..., Any], name: str) -> str:

@@ -53,8 +53,11 @@ def defines_workflows(path: Path) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if not _IMPORTS_FLOWS.search(source):
             return False
-        said, line = (error.msg, error.lineno) if isinstance(error, SyntaxError) else (error, None)
-        raise DefinitionError(f"{type(error).__name__}: {said}", file=str(path), line=line) from None
+        said, *place = (
+            (error.msg, error.lineno, error.offset) if isinstance(error, SyntaxError) else (error, None, None)
+        )
+        line, column = place
+        raise DefinitionError(f"{type(error).__name__}: {said}", file=str(path), line=line, column=column) from None
     return _Names().applied_in(tree.body)
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
 from flows.expressions import SCOPE, Expression, Placeholder
+from flows.expressions.shapes import ANYTHING, INTEGER, NULL, Shape, list_of, mapping, misfit, union
 from flows.expressions.values import describe
 from flows.language.definition import Json, Name, Timeout
 from flows.language.outcomes import StepFailed, as_seen, raise_first
-from flows.language.place import Place
+from flows.language.place import ERROR, Place
 from flows.language.step import Doing, Inner, Scope, Step
 from flows.language.uses import Retry, Uses
 from foundation.errors import ExpressionError
@@ -126,8 +127,23 @@ class ForEach(Step):
             self._action.compile(place.at(names=place.names | self._names))
 
     def check(self, place: Place) -> None:
+        super().check(place)
+        listed = place.at("for_each")
+        fault = misfit(listed.expression_shape(self.for_each), list_of(None))
+        if fault is not None:
+            listed.fault(f"a loop goes through a list: {fault}")
         if self._action:
-            self._action.check(place)
+            self._action.check(place.knowing(self.known_inside(place)))
+
+    def known_inside(self, place: Place) -> Mapping[str, Shape]:
+        return {self.as_: place.silent().expression_shape(self.for_each).items or ANYTHING, "index": INTEGER}
+
+    def gives(self, place: Place) -> Shape:
+        if not self.collect:
+            return NULL
+        output = self._action.gives(place) if self._action else place.output_of([step.id for step in self.steps])
+        may_fail = self.on_error == "continue" or bool(self.tolerate)
+        return list_of(union([output, mapping({"error": ERROR})]) if may_fail else output)
 
     def render(self, scope: Scope) -> dict[str, Json]:
         found = self._list.render(scope)

@@ -1,4 +1,4 @@
-"""A workflow's YAML, or Python's arguments, into a definition; every fault with its line and what would be right."""
+"""A workflow's YAML, or Python's arguments, into a definition; every fault with its place and what would be right."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import TRIGGERS, Concurrency, Declaration, Json, Path, Respond, located
-from flows.language.faults import DefinitionErrors, written
+from flows.language.definition import (
+    TRIGGERS,
+    Concurrency,
+    Declaration,
+    Json,
+    Path,
+    Position,
+    Respond,
+    located,
+    position_of,
+)
+from flows.language.faults import MOST_FAULTS, DefinitionErrors, written
 from flows.language.kinds import KINDS, tag
 from flows.language.wait import FOR_ANSWER, FOR_TIME, WaitFor
 from flows.language.workflow import Workflow
@@ -68,33 +78,40 @@ def load_workflow(source: pathlib.Path | str, file: str | None = None) -> Workfl
         file: its name in messages; for a path, the path itself by default.
 
     Raises:
-        DefinitionErrors: everything that is wrong with it, each fault with its line.
+        DefinitionErrors: everything that is wrong with it, each fault with its place.
     """
     name = file if file is not None or isinstance(source, str) else str(source)
     try:
         root = read_yaml(source if isinstance(source, str) else _text_of(source, name), name)
         if not isinstance(root.value, dict):
-            raise DefinitionError("a workflow is a mapping that starts with name: …", file=name, line=root.line)
+            line, column = root.position
+            raise DefinitionError(
+                "a workflow is a mapping that starts with name: …", file=name, line=line, column=column
+            )
     except DefinitionError as error:
         raise DefinitionErrors([error]) from None
-    return declare(Workflow, root.data(), file=name, lines=dict(root.lines()))
+    return declare(Workflow, root.data(), file=name, positions=dict(root.positions()))
 
 
-def declare(model: type[D], data: Json, *, file: str | None = None, lines: Mapping[Path, int] | None = None) -> D:
+def declare(
+    model: type[D], data: Json, *, file: str | None = None, positions: Mapping[Path, Position] | None = None
+) -> D:
     """A declaration from plain data: a YAML file's, or the arguments of Python's `@workflow(…)`.
 
     Raises:
         DefinitionErrors: everything that is wrong with it.
     """
-    known = lines or {}
+    known = positions or {}
     try:
         return located(model.model_validate(data), file, known)
     except ValidationError as invalid:
-        faults = [_fault(fault, model) for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        faults = [_fault(fault, model) for fault in found[:MOST_FAULTS]]
+    placed = [(position_of(known, path), message) for path, message in faults]
     raise DefinitionErrors(
         [
-            DefinitionError(message, file=file, line=_line(known, path))
-            for path, message in sorted(faults, key=lambda fault: _line(known, fault[0]) or 0)
+            DefinitionError(message, file=file, line=position.line, column=position.column)
+            for position, message in sorted(placed, key=lambda fault: (fault[0].line or 0, fault[0].column or 0))
         ]
     )
 
@@ -108,12 +125,6 @@ def _text_of(path: pathlib.Path, name: str | None) -> str:
         raise DefinitionError(f"can't be read: {error.strerror}", file=name) from None
     except UnicodeDecodeError:
         raise DefinitionError("the file is not UTF-8", file=name) from None
-
-
-def _line(lines: Mapping[Path, int], path: Path) -> int | None:
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path)
 
 
 def _is_follow_up(fault: Any) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from connectors.kit.descriptions import DESCRIPTIONS
 from connectors.kit.registry import get as find_action
-from connectors.kit.registry import registry
 from flows.engine.program import program_of_steps
 from flows.history import WorkflowVersion
 from flows.language.yaml_source import load_workflow
@@ -22,7 +22,7 @@ def compile_version(version: WorkflowVersion) -> WorkflowFlow:
     if version.language == "python":
         return load_python(version)
     workflow = load_workflow(version.source, file=version.file)
-    workflow.compile(registry())
+    workflow.compile(DESCRIPTIONS)
     actions = {name: find_action(name) for step in workflow.every_step() for name in step.actions}
     return make_flow(program_of_steps(version, workflow, actions))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flows.engine.authors_code import line_in
 from flows.engine.program import program_of_function
 from flows.history import WorkflowVersion
-from flows.language.definition import Declaration
+from flows.language.definition import Declaration, Position
 from flows.language.event import Event
 from flows.language.yaml_source import declare
 from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
@@ -135,7 +135,7 @@ def workflow(
         }
         data |= {key: value for key, value in (("input", input), ("respond", respond)) if value is not None}
         line = function.__code__.co_firstlineno
-        declaration = declare(Declaration, data, file=file, lines={(): line})
+        declaration = declare(Declaration, data, file=file, positions={(): Position(line)})
 
         version = version_of(declaration, source, language="python", file=file)
         return make_flow(program_of_function(version, declaration, function))
@@ -174,7 +174,8 @@ def _run(source: str, file: str) -> ModuleType:
     except DefinitionError:
         raise
     except SyntaxError as error:
-        raise DefinitionError(f"{type(error).__name__}: {error.msg}", file=file, line=error.lineno) from None
+        said = f"{type(error).__name__}: {error.msg}"
+        raise DefinitionError(said, file=file, line=error.lineno, column=error.offset) from None
     except (Exception, SystemExit) as error:
         raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=line_in(error, file)) from error
     finally:

@@ -12,6 +12,7 @@ from ipaas.cli.authoring import authoring
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
+from ipaas.cli.deploying import deploying
 from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, running):
+for commands in (serving, authoring, deploying, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.kit.action import Action
+from connectors.kit.descriptions import DESCRIPTIONS
 from connectors.kit.registry import registry
 from flows.language.definition import Declaration, Webhook
 from flows.language.definition import Path as Place
@@ -37,7 +38,7 @@ def eject(source: Path | str, file: str | None = None) -> str:
     """
     actions = registry()
     definition = load_workflow(source, file)
-    definition.compile(actions)
+    definition.compile(DESCRIPTIONS)
     try:
         code = _Module(definition, actions).text()
         compile(code, "ejected", "exec")
@@ -46,9 +47,9 @@ def eject(source: Path | str, file: str | None = None) -> str:
     except Refused as refused:
         steps = (("steps",), definition.steps), (("on_failure",), definition.on_failure)
         place = next(place for at, block in steps for place, step in _places(block, at) if step is refused.step)
-        line = definition.line(*place)
+        position = definition.position(*place)
         message = f"step {refused.step.id}: {refused}"
-        raise DefinitionError(message, file=definition.file, line=line) from None
+        raise DefinitionError(message, file=definition.file, line=position.line, column=position.column) from None
     return code
 
 
@@ -185,7 +186,8 @@ class _Module:
         return Group(f"{kind}(", [(f"{key}=", literal(value)) for key, value in said.items()], ")")
 
     def _refuse(self, place: Place, reason: str) -> None:
-        raise DefinitionError(reason, file=self._definition.file, line=self._definition.line(*place))
+        position = self._definition.position(*place)
+        raise DefinitionError(reason, file=self._definition.file, line=position.line, column=position.column)
 
     def _imports(self, lines: Sequence[str]) -> list[str]:
         packages: dict[str, set[str]] = {"flows": {"Event", "workflow", *self._ejected.words}}

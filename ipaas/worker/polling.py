@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call
-from connectors.kit.registry import AnyAction, registry
+from connectors.kit.descriptions import DESCRIPTIONS
+from connectors.kit.registry import registry
 from flows.engine.failures import error_document
 from flows.engine.runtime import Runtime
 from flows.history import Json, NewExecution, PollState, Trigger
@@ -68,13 +69,11 @@ class Poller:
         runtime: Runtime,
         *,
         backlog: int,
-        actions: Callable[[], Mapping[str, AnyAction]] = registry,
         on_accepted: Callable[[], None] = lambda: None,
         on_ended: OnEnded = lambda poll, well: None,
     ) -> None:
         self._runtime, self._store = runtime, runtime.store
-        self._backlog = backlog
-        self._actions, self._on_accepted, self._on_ended = actions, on_accepted, on_ended
+        self._backlog, self._on_accepted, self._on_ended = backlog, on_accepted, on_ended
         self._compiled: dict[tuple[str, str], tuple[str, CompiledPoll]] = {}
         """By workflow and source, with the version it is of."""
 
@@ -154,14 +153,14 @@ class Poller:
         known, compiled = self._compiled.get((claimed.workflow, claimed.source), (None, None))
         if compiled is None or known != version:
             try:
-                compiled = CompiledPoll(Poll.model_validate(declared), self._actions())
+                compiled = CompiledPoll(Poll.model_validate(declared), DESCRIPTIONS)
             except ValidationError as error:
                 raise IpaasError(f"its trigger can't be read: {error}") from None
             self._compiled[claimed.workflow, claimed.source] = version, compiled
         return compiled, version
 
     async def _output(self, claimed: PollState, compiled: CompiledPoll) -> Json:
-        action = self._actions().get(compiled.poll.uses)
+        action = registry().get(compiled.poll.uses)
         if action is None:
             raise NotFound(f"there is no action {compiled.poll.uses!r}")
         arguments = compiled.arguments(claimed.cursor, self._runtime.clock.now())

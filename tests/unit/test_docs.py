@@ -32,8 +32,8 @@ from flows.language.step import Step
 from flows.language.uses import Retry
 from flows.language.workflow import Workflow
 from flows.on_prefect.python_source import load_python_file
+from ipaas.checking import check
 from ipaas.eject import eject
-from ipaas.publish import check
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -161,6 +161,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_generated_parts_are_as_the_code_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert generator().written(text) == text, "stale: run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("path", generator().FILES, ids=lambda path: path.name)
+def test_generated_files_are_as_the_code_is(path: Path) -> None:
+    assert generator().FILES[path]() == path.read_text(encoding="utf-8"), "stale: run `python docs/generate.py`"
 
 
 KEYS = {

@@ -27,4 +27,4 @@ def test_what_can_not_be_written_is_refused_with_its_line(ipaas, tmp_path: Path)
     outcome = ipaas("eject", str(path))
 
     assert (outcome.code, outcome.out) == (1, "")
-    assert f"{path}:4: steps and vars" in outcome.err
+    assert f"{path}:4:1: steps and vars" in outcome.err

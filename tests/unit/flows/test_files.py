@@ -95,6 +95,6 @@ def test_any_other_file_defines_none(tmp_path: Path, text: str) -> None:
 
 def test_a_workflow_that_can_not_be_parsed_is_a_fault(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.py", "from flows import workflow\n\n@workflow(\n")
-    with pytest.raises(DefinitionError, match=r"a\.py:3: SyntaxError: ") as caught:
+    with pytest.raises(DefinitionError, match=r"a\.py:3:10: SyntaxError: ") as caught:
         defines_workflows(path)
     assert caught.value.line == 3

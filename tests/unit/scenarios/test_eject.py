@@ -12,8 +12,8 @@ from flows.language.definition import Declaration
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
+from ipaas.checking import CATALOG
 from ipaas.eject import eject
-from ipaas.publish import CATALOG
 
 DECLARED = """
 name: 2nd-orders

@@ -76,6 +76,6 @@ def test_the_address_of_an_approval_is_for_who_is_told_of_it() -> None:
     )
 
     with pytest.raises(
-        DefinitionError, match=r"orders\.yaml:4: step ask: callbacks\.ask in step say has no equivalent"
+        DefinitionError, match=r"orders\.yaml:4:5: step ask: callbacks\.ask in step say has no equivalent"
     ):
         eject(f"name: test\n{early}", "orders.yaml")
