@@ -288,7 +288,10 @@ def poll_faults(poll: str) -> list[str]:
             "uses: log.message, with: {text: a}, items: event.x",
             ".items: unknown name 'event'; known: output (in event.x)",
         ),
-        ("uses: log.message, with: {text: a}, key: output.x", ".key: unknown name 'output'; known: item; it is there in respond only (in output.x)"),
+        (
+            "uses: log.message, with: {text: a}, key: output.x",
+            ".key: unknown name 'output'; known: item; it is there in respond only (in output.x)",
+        ),
         (
             "uses: log.message, with: {text: a}, cursor: item.x",
             ".cursor: unknown name 'item'; known: output; it is there inside a for_each without `as` only (in item.x)",
