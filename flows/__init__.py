@@ -9,21 +9,23 @@ if TYPE_CHECKING:
     from flows.engine.each import each
     from flows.engine.own_steps import step
     from flows.engine.waits import approval, call, callback, send_signal, signal, sleep
-    from flows.engine.words import Failed, address, cleanup, failure, gather, render, text
+    from flows.engine.words import Failed, address, as_error, cleanup, gather, render, text
     from flows.language.event import Event
-    from flows.on_prefect.python_source import schedule, webhook, workflow
+    from flows.on_prefect.python_source import failure, poll, schedule, webhook, workflow
 
 __all__ = [
     "Event",
     "Failed",
     "address",
     "approval",
+    "as_error",
     "call",
     "callback",
     "cleanup",
     "each",
     "failure",
     "gather",
+    "poll",
     "render",
     "schedule",
     "send_signal",
@@ -41,12 +43,14 @@ _MODULES = {
     "Failed": "flows.engine.words",
     "address": "flows.engine.words",
     "approval": "flows.engine.waits",
+    "as_error": "flows.engine.words",
     "call": "flows.engine.waits",
     "callback": "flows.engine.waits",
     "cleanup": "flows.engine.words",
     "each": "flows.engine.each",
-    "failure": "flows.engine.words",
+    "failure": "flows.on_prefect.python_source",
     "gather": "flows.engine.words",
+    "poll": "flows.on_prefect.python_source",
     "render": "flows.engine.words",
     "schedule": "flows.on_prefect.python_source",
     "send_signal": "flows.engine.waits",

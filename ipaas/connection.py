@@ -25,7 +25,8 @@ START_SECONDS = 20.0
 @asynccontextmanager
 async def history(settings: Settings) -> AsyncIterator[HistoryStore]:
     """Raises ConfigurationError, StorageUnavailable."""
-    store = open_store(settings.database, limits=Limits(settings.max_inline_bytes, settings.max_output_bytes))
+    limits = Limits(settings.max_inline_bytes, settings.max_output_bytes)
+    store = open_store(settings.database, limits=limits, ui_url=settings.prefect_ui_url)
     await store.open()
     try:
         yield store

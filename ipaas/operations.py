@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,14 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.replay import steps_before
-from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
+from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.input_schema import check_input
 from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
+from foundation.tracing import traceparent
 
 PREFECT_SECONDS = 5.0
 """How long an operator waits for a Prefect that does not answer."""
@@ -40,8 +42,20 @@ class PrefectUnavailable(IpaasError):
     retriable = True
 
 
-async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) -> str:
-    """Starts the current version of a workflow for this event, active or not; the execution's id.
+async def start(
+    store: HistoryStore,
+    clock: Clock,
+    workflow: str,
+    event: Event,
+    *,
+    idempotency_key: str | None = None,
+    remembered: timedelta = timedelta(days=1),
+) -> Accepted:
+    """Starts the current version of a workflow for this event, active or not.
+
+    Args:
+        idempotency_key: who comes with the same one again is answered with the same execution.
+        remembered: for how long.
 
     Raises:
         NotFound: there is no such workflow.
@@ -51,17 +65,21 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
     if known is None:
         raise NotFound(f"no workflow {workflow}")
     declaration = Declaration.model_validate(known.current.declaration)
-    check_input(declaration, event.body)
+    await asyncio.to_thread(check_input, declaration, event.body)  # a large body takes a while
+    key, now = f"{workflow}\nmanual\n{idempotency_key}", clock.now()
     new = NewExecution(
         id=new_id(),
         workflow=workflow,
         version=known.current.version,
         trigger=Trigger.MANUAL,
         event=event.document(),
-        accepted_at=clock.now(),
+        accepted_at=now,
+        dedupe_keys=[key] if idempotency_key else (),
+        dedupe_until=now + remembered if idempotency_key else None,
+        trace=traceparent(),
     )
-    await store.accept([new])
-    return new.id
+    [accepted] = await store.accept([new])
+    return accepted
 
 
 async def cancel(

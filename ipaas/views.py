@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from flows.engine.waiting_for import open_waits, waiting_for
-from flows.history import Execution, Status, StepExecution, Trigger, Wait, Workflow, WorkflowVersion
+from flows.history import Execution, PollState, Status, Trigger, Wait, Workflow, WorkflowVersion
+from flows.history.shown import shown, shown_summary
 from ipaas.decisions import approval_id
 
 
@@ -72,6 +73,18 @@ class ApprovalList(BaseModel):
     next_cursor: str | None = None
 
 
+class PollView(BaseModel):
+    poll: str
+    """The action that it uses; a second one that uses it has a number."""
+    every: float
+    due_at: datetime
+    polled_at: datetime | None
+    failures: int
+    error: Any
+    frozen: bool
+    """None has gone well for long."""
+
+
 class WorkflowView(BaseModel):
     name: str
     description: str
@@ -80,6 +93,7 @@ class WorkflowView(BaseModel):
     version: str
     language: str
     triggers: Any
+    polls: list[PollView]
     deployment_url: str | None
     updated_at: datetime | None
 
@@ -103,35 +117,15 @@ class WorkflowList(BaseModel):
     next_cursor: str | None = None
 
 
-def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
+def summary(execution: Execution, ui_url: str | None) -> ExecutionSummary:
     """An execution as lists show it. `ui_url` is Prefect's UI, for the link to the flow run."""
-    run = execution.flow_run_id
-    return {
-        "id": execution.id,
-        "workflow": execution.workflow,
-        "version": execution.version,
-        "trigger": execution.trigger,
-        "status": execution.status,
-        "error": execution.error,
-        "accepted_at": execution.accepted_at,
-        "started_at": execution.started_at,
-        "finished_at": execution.finished_at,
-        "flow_run_id": run,
-        "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
-        "replay_of": execution.replay_of,
-        "replayed_by": execution.replayed_by,
-    }
+    return ExecutionSummary(**shown_summary(execution, ui_url))
 
 
 def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
-    return ExecutionView(
-        **summary(execution, ui_url),
-        waiting_for=waiting_for(open_waits(execution.waits)) if execution.status is Status.WAITING else None,
-        event=execution.event,
-        output=execution.output,
-        steps=[_step(step) for step in execution.steps],
-    )
+    waits_for = waiting_for(open_waits(execution.waits)) if execution.status is Status.WAITING else None
+    return ExecutionView(**shown(execution, ui_url) | {"waiting_for": waits_for})
 
 
 def approval_view(wait: Wait) -> ApprovalView:
@@ -149,20 +143,8 @@ def approval_view(wait: Wait) -> ApprovalView:
     )
 
 
-def _step(step: StepExecution) -> StepView:
-    return StepView(
-        id=step.path,
-        action=step.action,
-        status=step.status,
-        attempts=step.attempts,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-        output=step.output,
-        error=step.error,
-    )
-
-
-def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
+def workflow_view(workflow: Workflow, polls: Sequence[PollState], ui_url: str | None) -> WorkflowView:
+    """A workflow as the API gives it. Of `polls` its own are shown."""
     deployment = workflow.deployment_id
     return WorkflowView(
         name=workflow.name,
@@ -172,14 +154,29 @@ def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
         version=workflow.current.version,
         language=workflow.current.language,
         triggers=(workflow.current.declaration or {}).get("triggers", []),
+        polls=[_poll(poll) for poll in polls if poll.workflow == workflow.name],
         deployment_url=f"{ui_url}/deployments/deployment/{deployment}" if deployment and ui_url else None,
         updated_at=workflow.updated_at,
     )
 
 
-def workflow_detail(workflow: Workflow, versions: Sequence[WorkflowVersion], ui_url: str | None) -> WorkflowDetail:
+def _poll(poll: PollState) -> PollView:
+    return PollView(
+        poll=poll.source,
+        every=poll.every,
+        due_at=poll.due_at,
+        polled_at=poll.polled_at,
+        failures=poll.failures,
+        error=poll.error,
+        frozen=poll.is_frozen,
+    )
+
+
+def workflow_detail(
+    workflow: Workflow, polls: Sequence[PollState], versions: Sequence[WorkflowVersion], ui_url: str | None
+) -> WorkflowDetail:
     listed = [version_view(one, workflow) for one in versions]
-    return WorkflowDetail(**dict(workflow_view(workflow, ui_url)), versions=listed)
+    return WorkflowDetail(**dict(workflow_view(workflow, polls, ui_url)), versions=listed)
 
 
 def version_view(version: WorkflowVersion, workflow: Workflow) -> VersionView:

@@ -47,6 +47,7 @@ class HttpCase:
         unauthorized, missing: the vendor's answers to a wrong secret, and to something that does not exist.
         said: the vendor's own words in those two answers.
         idempotency_header: where the vendor's API takes a key.
+        malformed, malformed_said: an answer that can't be understood, and what the error says of it.
         repeats_safely: whether the request is safe to repeat on a 503 without `Retry-After`.
     """
 
@@ -63,6 +64,7 @@ class HttpCase:
     aside: frozenset[str] = frozenset()
     idempotency_header: str | None = None
     repeats_safely: bool = False
+    malformed_said: str = "malformed JSON"
     malformed: httpx.Response = field(
         default_factory=lambda: httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a": ')
     )
@@ -178,7 +180,7 @@ class HttpSuite:
     async def test_a_malformed_body_is_the_vendors_error(self, case: HttpCase) -> None:
         error, _ = await perform(case, answers(case.malformed))
         assert isinstance(error, RemoteError)
-        assert "malformed JSON" in str(error)
+        assert case.malformed_said in str(error)
 
     async def test_an_echoed_secret_is_masked_in_the_result(self, case: HttpCase) -> None:
         result, _ = await perform(case, answers(case.success(f"you sent {case.secret}")))

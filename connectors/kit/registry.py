@@ -23,7 +23,7 @@ from connectors.webhooks.presets import SENDERS
 from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
 
-BUILT_IN = ("discord", "http", "log", "openweather", "slack", "transform")
+BUILT_IN = ("discord", "http", "imap", "log", "openweather", "rss", "slack", "transform")
 
 AnyAction = Action[Any, Any]
 T = TypeVar("T")

@@ -73,7 +73,7 @@ class Failed(FailedOnPurpose):
             self.path = (runner.prefix if isinstance(runner, Calls) else "") + id
 
 
-def failure(error: Exception) -> Failure:
+def as_error(error: Exception) -> Failure:
     """What was raised, as `error` has it in YAML."""
     document = {"step": error.path if isinstance(error, IpaasError) else None, **error_document(error)}
     seen: Any = as_seen(document)
@@ -95,7 +95,7 @@ class cleanup:  # noqa: N801 - it reads as a word: `with cleanup():`
     ) -> bool:
         if not isinstance(error, Exception) or not isinstance(self._before, Exception):
             return False
-        logger.warning("cleaning up failed, too: %s", failure(error)["message"])
+        logger.warning("cleaning up failed, too: %s", as_error(error)["message"])
         return True
 
 

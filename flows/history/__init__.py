@@ -13,11 +13,13 @@ from flows.history.interfaces import (
     Catalogue,
     HistoryStore,
     Inbox,
+    Polls,
     Running,
     Takeover,
     Waits,
 )
 from flows.history.memory import MemoryStore
+from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
     Delivery,
@@ -59,6 +61,9 @@ __all__ = [
     "NewExecution",
     "NewWait",
     "Page",
+    "PollHold",
+    "PollState",
+    "Polls",
     "Refusal",
     "Running",
     "Status",
@@ -76,12 +81,17 @@ __all__ = [
 ]
 
 
-def open_store(url: str, clock: Clock | None = None, limits: Limits | None = None) -> HistoryStore:
+def open_store(
+    url: str, clock: Clock | None = None, limits: Limits | None = None, *, ui_url: str | None = None
+) -> HistoryStore:
     """The store behind a database URL (`sqlite:///path`, `postgresql://…`), not yet connected: `await store.open()`.
+
+    Args:
+        ui_url: Prefect's UI, for links.
 
     Raises:
         ConfigurationError: the URL is of another database.
     """
     from flows.history.sql import SqlStore
 
-    return SqlStore(url, clock, limits)
+    return SqlStore(url, clock, limits, ui_url=ui_url)

@@ -53,7 +53,7 @@ class Arrival:
             "runs": 0,
             "parked_runs": 0,
         }
-        keys = dict.fromkeys(_digest(key) for key in new.dedupe_keys)
+        keys = dict.fromkeys(digest(key) for key in new.dedupe_keys)
         known_by = [{"key": key, "execution_id": new.id, "expires_at": new.dedupe_until} for key in keys]
         steps = [step_row(new.id, step, limits, large.place) for step in new.steps]
         return cls(execution, event, steps, known_by, large)
@@ -106,5 +106,6 @@ def _insert(connection: Connection, arrivals: Sequence[Arrival]) -> set[str]:
     return {by_event[event_id].id for event_id in stored}
 
 
-def _digest(key: str) -> str:
+def digest(key: str) -> str:
+    """A key of any length and any character, as it is stored."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

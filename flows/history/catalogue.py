@@ -7,9 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from flows.history import polls
 from flows.history.database import upsert
+from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, to_document
+from flows.history.failed import declared_failures
 from flows.history.models import executions, workflow_versions, workflows
+from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, declared_limit, version_of, workflow_of
 
@@ -24,20 +28,24 @@ _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if colu
 _NEWEST = (workflow_versions.c.created_at.desc(), workflow_versions.c.version)
 
 
-def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> bool:
+def publish(connection: Connection, version: WorkflowVersion, now: datetime, time: DatabaseTime) -> bool:
     row = {name: getattr(version, name) for name in _VERSION}
     row |= {"tags": to_document(list(version.tags)), "declaration": document_or_none(version.declaration)}
     row["created_at"] = version.created_at or now
     connection.execute(upsert(connection, workflow_versions).on_conflict_do_nothing(), row)
     limit, overflow = declared_limit(version.declaration)
     current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
+    current["failures_of"] = document_or_none(declared_failures(version.declaration) or None)
     statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
     statement = statement.on_conflict_do_update(
         index_elements=["name"],
         set_={column: statement.excluded[column] for column in current},
         where=workflows.c.current != statement.excluded.current,
     )
-    return connection.execute(statement.returning(workflows.c.name)).first() is not None
+    if connection.execute(statement.returning(workflows.c.name)).first() is None:
+        return False
+    polls.declare(connection, version.workflow, declared_polls(version.declaration), time)
+    return True
 
 
 def change(connection: Connection, name: str, values: Row) -> bool:

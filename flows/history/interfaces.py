@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
     Delivery,
@@ -173,7 +174,8 @@ class Running(Protocol):
         """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
 
         Steps still running end as failed or timed_out with such an execution, else as cancelled. A step that called it
-        is answered: {execution_id, status, output, error}.
+        is answered: {execution_id, status, output, error}. Of a failed or timed out one, workflows that want to know
+        (by their failure triggers) have an execution of their own when this returns; see `flows.history.failed`.
 
         Raises:
             TooLarge: the output or the answer is.
@@ -259,6 +261,46 @@ class Takeover(Protocol):
         ...
 
 
+class Polls(Protocol):
+    """What poll triggers have seen, and whose turn it is to look: for the workers.
+
+    The polls of a workflow are those of its current version: publishing declares new ones, which are due at once, and
+    forgets those that are gone. A write whose hold is not the poll's any more does nothing: False.
+    """
+
+    async def claim_poll(self, *, claim: float) -> PollState | None:
+        """The poll that is due longest, which is this caller's for `claim` seconds; None: none is due and free.
+
+        Those of workflows that are not active are never due.
+        """
+        ...
+
+    async def known_keys(self, hold: PollHold, keys: Sequence[str]) -> frozenset[str]:
+        """Those of these keys that an earlier poll has seen. So it stays while the hold is good."""
+        ...
+
+    async def finish_poll(
+        self, hold: PollHold, *, keys: Sequence[str], new: Sequence[NewExecution], cursor: Json
+    ) -> bool:
+        """Accepts what is new and notes all keys as seen, together; the next poll is due after the poll's interval.
+
+        Beyond `keys` the `polled.KEPT_KEYS` that were seen last are remembered.
+        """
+        ...
+
+    async def fail_poll(self, hold: PollHold, *, error: Json, retry: float) -> bool:
+        """Counts a failure; what was seen stays. It is due again in `retry` seconds."""
+        ...
+
+    async def release_poll(self, hold: PollHold) -> None:
+        """Gives a claim back: the poll is due as it was."""
+        ...
+
+    async def polls(self, workflow: str | None = None) -> Sequence[PollState]:
+        """All of them, or a workflow's, by workflow and source."""
+        ...
+
+
 class Archive(Protocol):
     """Looking at executions, cancelling them, deleting old ones: for the API, the command line and retention."""
 
@@ -333,7 +375,7 @@ class Callers(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Callers, Archive, Protocol):
+class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Polls, Callers, Archive, Protocol):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

@@ -24,6 +24,7 @@ from sqlalchemy import (
     TextClause,
     text,
 )
+from sqlalchemy import ForeignKeyConstraint as ForeignKeys
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -101,6 +102,8 @@ class WorkflowRow(_Row, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
     concurrency_limit: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("10")))
     overflow: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("'wait'")))
+    failures_of: str | None = Field(default=None, sa_type=Text)
+    """The patterns of its failure triggers, if it has any: the workflows whose failures start it."""
 
 
 class WorkflowVersionRow(_Row, table=True):
@@ -252,6 +255,42 @@ class CallerRow(_Row, table=True):
     until: datetime = Field(sa_type=UtcDateTime)
 
 
+class PollRow(_Row, table=True):
+    """A poll trigger's state."""
+
+    __tablename__ = "polls"
+    __table_args__ = (Index(None, "due_at"),)
+
+    workflow: str = Field(sa_type=PlainText, primary_key=True)
+    source: str = Field(sa_type=PlainText, primary_key=True)
+    every: float = Field(sa_type=Float)
+    declared_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    run: int
+    claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    polled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failures: int
+    error: str | None = Field(default=None, sa_type=Text)
+    cursor: str | None = Field(default=None, sa_type=Text)
+
+
+class PollKeyRow(_Row, table=True):
+    """An item that a poll has found before."""
+
+    __tablename__ = "poll_keys"
+    __table_args__ = (
+        ForeignKeys(["workflow", "source"], ["polls.workflow", "polls.source"], ondelete="CASCADE"),
+        Index(None, "workflow", "source", "seen_run"),
+    )
+
+    workflow: str = Field(sa_type=PlainText, primary_key=True)
+    source: str = Field(sa_type=PlainText, primary_key=True)
+    key: str = Field(sa_type=PlainText, primary_key=True)
+    """SHA-256 of the item's key."""
+    seen_run: int
+    """The poll's run that saw it last."""
+
+
 class PayloadRow(_Row, table=True):
     """A large document, once for all rows that refer to it."""
 
@@ -285,6 +324,8 @@ executions = _table("executions")
 step_executions = _table("step_executions")
 deliveries = _table("deliveries")
 callers = _table("callers")
+polls = _table("polls")
+poll_keys = _table("poll_keys")
 waits = _table("waits")
 kept_answers = _table("kept_answers")
 payloads = _table("payloads")

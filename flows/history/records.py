@@ -49,6 +49,7 @@ class Trigger(StrEnum):
     POLL = "poll"
     MANUAL = "manual"
     CALL = "call"
+    FAILURE = "failure"
     REPLAY = "replay"
 
 
@@ -106,8 +107,9 @@ class NewExecution:
     """When the delivery is forgotten. None: never."""
     replay_of: str | None = None
     parent_id: str | None = None
-    """The execution that called it; `parent_path` is the step there that it answers when it ends."""
+    """The execution that it came of: that called it, or whose failure started it."""
     parent_path: str | None = None
+    """Of an execution that was called, the step there that it answers when it ends."""
     depth: int = 0
     """How many executions called each other down to it."""
     flow_run_id: str | None = None

@@ -13,14 +13,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, column, select, update, values
 
-from flows.history import admission, payloads, reads, waits
+from flows.history import admission, failure_triggers, payloads, reads, waits
 from flows.history.database import upsert
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import from_document
 from flows.history.ends import ENDED, NOBODYS, UNFINISHED, end_open_steps, note_end
+from flows.history.failed import FAILURES
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
-from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status
+from flows.history.records import Execution, Hold, Json, Limits, NewWait, Refusal, Status
 from flows.history.rows import Row
 
 _table = executions.c
@@ -110,7 +111,15 @@ def _still_held(connection: Connection, holds: set[Hold]) -> set[Hold]:
     return holds & {Hold(*row) for row in rows}
 
 
-def finish(connection: Connection, hold: Hold, end: Row, large: LargeDocuments, time: DatabaseTime) -> bool:
+def finish(
+    connection: Connection,
+    hold: Hold,
+    end: Row,
+    large: LargeDocuments,
+    time: DatabaseTime,
+    limits: Limits,
+    ui_url: str | None,
+) -> bool:
     """`end` has the status, the output, the error and the answer."""
     statement = update(executions).where(_is_held(hold), _table.status.in_(UNFINISHED))
     statement = statement.values(end | NOBODYS | {"finished_at": time.in_statement(connection)})
@@ -120,6 +129,8 @@ def finish(connection: Connection, hold: Hold, end: Row, large: LargeDocuments, 
     payloads.keep(connection, [large])
     end_open_steps(connection, [hold.execution_id], Status(end["status"]), ended["finished_at"])
     note_end(connection, ended, time)
+    if end["status"] in FAILURES:
+        failure_triggers.start(connection, hold.execution_id, limits, ui_url)
     return True
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from flows.history import admission, archive, callers, catalogue, migrations, reads, running, takeover, waits
+from flows.history import admission, archive, callers, catalogue, migrations, polls, reads, running, takeover, waits
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
 from flows.history.database_time import DatabaseTime
@@ -17,6 +17,7 @@ from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
 from flows.history.payloads import LargeDocuments
+from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
     Delivery,
@@ -52,6 +53,7 @@ class SqlStore:
 
     Args:
         clock: this machine's, for times that decide nothing between processes.
+        ui_url: Prefect's UI, for the links in the events of failure triggers.
         lock_wait: seconds a write waits for other processes before it raises StorageUnavailable.
         database_clock: for tests, in place of PostgreSQL's own.
     Raises:
@@ -64,13 +66,14 @@ class SqlStore:
         clock: Clock | None = None,
         limits: Limits | None = None,
         *,
+        ui_url: str | None = None,
         lock_wait: float = LOCK_WAIT,
         database_clock: Clock | None = None,
     ) -> None:
         self._url = database_url(url)
         self._clock, self._limits = clock or SystemClock(), limits or Limits()
         self._time = DatabaseTime(self._clock, database_clock)
-        self._lock_wait = lock_wait
+        self._lock_wait, self._ui_url = lock_wait, ui_url
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
         self._group = GroupCommit(partial(transaction, self._writer, lock_wait=lock_wait))
@@ -96,7 +99,7 @@ class SqlStore:
     # Catalogue
 
     async def publish(self, version: WorkflowVersion) -> bool:
-        return await self._write(partial(catalogue.publish, version=version, now=self._clock.now()))
+        return await self._write(partial(catalogue.publish, version=version, now=self._clock.now(), time=self._time))
 
     async def workflows(self) -> Sequence[Workflow]:
         return await self._read(catalogue.list_workflows)
@@ -187,7 +190,17 @@ class SqlStore:
             "error": document_or_none(error),
             "answer": large.place(limited_document(answer, self._limits, "answer")),
         }
-        return await self._write(partial(running.finish, hold=hold, end=end, large=large, time=self._time))
+        return await self._write(
+            partial(
+                running.finish,
+                hold=hold,
+                end=end,
+                large=large,
+                time=self._time,
+                limits=self._limits,
+                ui_url=self._ui_url,
+            )
+        )
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))
@@ -226,6 +239,33 @@ class SqlStore:
 
     async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
         return await self._read(partial(takeover.executions_of_flow_runs, flow_run_ids=list(flow_run_ids)))
+
+    # Polls
+
+    async def claim_poll(self, *, claim: float) -> PollState | None:
+        if not await self._read(partial(polls.is_any_due, time=self._time)):  # which locks nobody out
+            return None
+        return await self._write(partial(polls.claim, seconds=claim, time=self._time))
+
+    async def known_keys(self, hold: PollHold, keys: Sequence[str]) -> frozenset[str]:
+        return await self._read(partial(polls.known_keys, workflow=hold.workflow, source=hold.source, keys=list(keys)))
+
+    async def finish_poll(
+        self, hold: PollHold, *, keys: Sequence[str], new: Sequence[NewExecution], cursor: Json
+    ) -> bool:
+        arrivals = [Arrival.of(one, self._limits) for one in new]
+        found = polls.Found(hold, list(keys), arrivals, document_or_none(cursor))
+        return await self._write(partial(polls.finish, found=found, time=self._time))
+
+    async def fail_poll(self, hold: PollHold, *, error: Json, retry: float) -> bool:
+        failure = document_or_none(error)
+        return await self._write(partial(polls.fail, hold=hold, error=failure, retry=retry, time=self._time))
+
+    async def release_poll(self, hold: PollHold) -> None:
+        await self._write(partial(polls.release, hold=hold))
+
+    async def polls(self, workflow: str | None = None) -> Sequence[PollState]:
+        return await self._read(partial(polls.of_workflow, workflow=workflow, time=self._time))
 
     # Callers
 

@@ -18,12 +18,13 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from connectors.webhooks import build_scheme
-from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
+from flows.language.definition import AuthSpec, Declaration, Path, Poll, Schedule, Webhook
 from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.in_clear import check_code
 from flows.language.input_schema import malformed_part, schema_faults
-from flows.language.place import DEDUPE_NAMES, Actions, Place
+from flows.language.place import EVENT_NAMES, Actions, Place
+from flows.language.polling import check_poll
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
@@ -66,13 +67,13 @@ def check_files(
         if isinstance(declaration, Workflow):
             faults += check_workflow(declaration, actions)
         else:
-            faults += check_declaration(declaration)
+            faults += check_declaration(declaration, actions)
     return faults + check_together(declarations)
 
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
     """Everything that is wrong with the workflow by itself, in the order of the file."""
-    found = check_declaration(workflow)
+    found = check_declaration(workflow, actions)
     try:
         workflow.compile(actions)
     except DefinitionErrors as errors:
@@ -82,20 +83,25 @@ def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError
     return sorted(found, key=lambda fault: (fault.line or math.inf, fault.column or 0))
 
 
-def check_declaration(declaration: Declaration) -> list[DefinitionError]:
+def check_declaration(declaration: Declaration, actions: Actions) -> list[DefinitionError]:
     """What is wrong with the triggers and the input schema, of YAML and Python workflows alike."""
     faults = Faults(declaration)
     with suppress(Enough):
-        _check_declaration(faults, declaration)
+        _check_declaration(faults, declaration, actions)
     return faults.found
 
 
-def _check_declaration(faults: Faults, declaration: Declaration) -> None:
+def _check_declaration(faults: Faults, declaration: Declaration, actions: Actions) -> None:
     for index, trigger in enumerate(declaration.triggers):
         if isinstance(trigger, Webhook):
             _check_webhook(faults, ("triggers", index, "webhook"), trigger)
-        else:
+        elif isinstance(trigger, Schedule):
             _check_schedule(faults, ("triggers", index, "schedule"), trigger)
+        elif isinstance(trigger, Poll):
+            check_poll(Place(faults, actions, ("triggers", index, "poll")), trigger)
+        elif trigger.of == (declaration.name,):
+            own = "a workflow does not watch its own failures: its on_failure runs then"
+            faults.add(("triggers", index, "failure", "of"), own)
     if declaration.input is not None:
         _check_schema(faults, declaration.input)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it
@@ -140,9 +146,12 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
             faults.add((*path, "auth"), error.message.removeprefix("auth: "))
-    dedupe = Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES)
+    place = Place(faults, {}, path, EVENT_NAMES)
+    dedupe = place.at("dedupe")
     dedupe.value(webhook.dedupe)
     dedupe.shape(webhook.dedupe)
+    if webhook.when is not None:
+        place.at("when").condition(webhook.when)
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:

@@ -54,10 +54,9 @@ def position_of(positions: Mapping[Path, Position], path: Path) -> Position:
 
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_PATTERN: Final = re.compile(r"[a-z0-9*-]+")
 LONGEST_NAME: Final = 64
 METHODS: Final = ("POST", "PUT", "PATCH", "GET", "DELETE")
-LATER: Final = {"poll"}
-"""Further keys that this version does not know yet."""
 
 
 def _name(value: str) -> str:
@@ -146,12 +145,14 @@ class Webhook(Model):
         path: None only until it is part of a declaration; then the workflow's name by default.
         auth: None when the author wrote `none`: every delivery is taken.
         dedupe: a text with expressions over `event`; None: the scheme's own delivery id.
+        when: a bare expression over `event`; an event for which it is false starts nothing. None: all do.
     """
 
     path: Annotated[str, AfterValidator(_hook_path)] | None = None
     methods: tuple[Literal["POST", "PUT", "PATCH", "GET", "DELETE"], ...] = Field(default=("POST",), min_length=1)
     auth: Annotated[AuthSpec | None, BeforeValidator(_auth)]
     dedupe: str | None = None
+    when: str | None = None
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -161,7 +162,8 @@ class Webhook(Model):
     @model_serializer
     def _as_data(self) -> dict[str, Json]:
         auth = "none" if self.auth is None else self.auth.model_dump()
-        data = {"path": self.path, "methods": list(self.methods), "auth": auth, "dedupe": self.dedupe}
+        data = {"path": self.path, "methods": list(self.methods), "auth": auth}
+        data |= {"dedupe": self.dedupe, "when": self.when}
         return {"webhook": {key: value for key, value in data.items() if value is not None}}
 
 
@@ -194,10 +196,78 @@ class Schedule(Model):
         return {"schedule": {key: value for key, value in data.items() if value is not None}}
 
 
+def _pattern(value: str) -> str:
+    if not _PATTERN.fullmatch(value) or len(value) > LONGEST_NAME:
+        raise ValueError(f"{value!r} is neither a workflow's name nor a pattern of names, like orders-*")
+    return value
+
+
+class Failure(Model):
+    """Starts an execution when one of another workflow has failed or timed out.
+
+    Attributes:
+        of: names of workflows; `*` stands for any characters.
+    """
+
+    of: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(min_length=1)
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        return {"failure": {"of": list(self.of)}}
+
+
+class Poll(Model):
+    """Runs an action every so often, and starts an execution for each item that it has not found before.
+
+    Attributes:
+        with_: the action's arguments, with expressions over `cursor` (null before the first poll that went well) and
+            `now`.
+        every: seconds from one poll to the next.
+        items: a bare expression over `output`, the action's, that gives the list.
+        key: a bare expression over `item` that tells items apart.
+        cursor: a bare expression over `output` that gives what the next poll sees as `cursor`.
+        from_: what the first poll makes of the items it finds: nothing (`now`), or executions (`start`).
+        each: an execution for each `item`, or one for all new ones together (`batch`).
+    """
+
+    uses: str
+    with_: Mapping[str, Json] = Field(default={}, alias="with")
+    credential: Name | None = None
+    every: Timeout
+    items: str = "output"
+    key: str = "item.id"
+    cursor: str | None = None
+    from_: Literal["now", "start"] = Field(default="now", alias="from")
+    each: Literal["item", "batch"] = "item"
+
+    @field_validator("every", mode="after")
+    @classmethod
+    def _not_too_often(cls, value: float) -> float:
+        if value < 1:
+            raise ValueError("at least 1s")
+        return value
+
+    @model_serializer
+    def _as_data(self) -> dict[str, Json]:
+        optional = {"with": dict(self.with_), "credential": self.credential, "cursor": self.cursor}
+        said = {"uses": self.uses, "every": self.every, "items": self.items, "key": self.key}
+        said |= {"from": self.from_, "each": self.each}
+        return {"poll": said | {key: value for key, value in optional.items() if value}}
+
+
+TRIGGERS: Final[Mapping[str, type[Model]]] = {
+    "webhook": Webhook,
+    "schedule": Schedule,
+    "poll": Poll,
+    "failure": Failure,
+}
+"""All kinds of triggers."""
+
+
 def _kind_of(value: Any) -> str | None:
-    if isinstance(value, (Webhook, Schedule)):
+    if isinstance(value, tuple(TRIGGERS.values())):
         return type(value).__name__.lower()
-    return next((kind for kind in ("webhook", "schedule") if isinstance(value, Mapping) and kind in value), None)
+    return next((kind for kind in TRIGGERS if isinstance(value, Mapping) and kind in value), None)
 
 
 def _inside(kind: str) -> BeforeValidator:
@@ -212,7 +282,10 @@ def _inside(kind: str) -> BeforeValidator:
 
 
 Trigger = Annotated[
-    Annotated[Webhook, _inside("webhook"), Tag("webhook")] | Annotated[Schedule, _inside("schedule"), Tag("schedule")],
+    Annotated[Webhook, _inside("webhook"), Tag("webhook")]
+    | Annotated[Schedule, _inside("schedule"), Tag("schedule")]
+    | Annotated[Poll, _inside("poll"), Tag("poll")]
+    | Annotated[Failure, _inside("failure"), Tag("failure")],
     Discriminator(_kind_of),
 ]
 
@@ -311,12 +384,12 @@ def located(declaration: D, file: str | None, positions: Mapping[Path, Position]
 _TRIGGERS: Final[TypeAdapter[tuple[Trigger, ...]]] = TypeAdapter(tuple[Trigger, ...])
 
 
-def triggers_as_data(triggers: Sequence[Webhook | Schedule]) -> list[Json]:
+def triggers_as_data(triggers: Sequence[Trigger]) -> list[Json]:
     """The triggers as plain JSON, every default written out."""
     return _TRIGGERS.dump_python(tuple(triggers), mode="json")  # type: ignore[no-any-return]
 
 
-def triggers_from_data(data: Json) -> tuple[Webhook | Schedule, ...]:
+def triggers_from_data(data: Json) -> tuple[Trigger, ...]:
     """What `triggers_as_data` made of them.
 
     Raises:

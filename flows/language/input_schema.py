@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -188,14 +188,21 @@ def _part(part: str | int) -> str:
 
 
 class UnfitEvent(IpaasError):
-    """The event's body does not fit the workflow's `input`."""
+    """The event's body does not fit the workflow's `input`.
+
+    Attributes:
+        errors: what does not fit, each with its `path` and a `message`.
+    """
 
     code = "unfit_event"
 
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        self.errors = errors
+        failing = "; ".join(f"{error['path']}: {error['message']}" for error in errors)
+        super().__init__(f"the body does not fit the workflow's input: {failing}")
+
 
 def check_input(declaration: Declaration, body: Any) -> None:
-    """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
-    if declaration.input is None:
-        return
-    for error in InputSchema(declaration.input).errors(body, most=1):
-        raise UnfitEvent(f"the body does not fit the workflow's input: {error['path']}: {error['message']}")
+    """Raises UnfitEvent, with the failing paths, when the body does not fit the workflow's `input`."""
+    if declaration.input is not None and (errors := InputSchema(declaration.input).errors(body)):
+        raise UnfitEvent(errors)

@@ -21,8 +21,14 @@ from flows.language.definition import Json, Path
 from flows.language.faults import Faults
 from foundation.errors import ExpressionError
 
-DEDUPE_NAMES: Final = frozenset({"event"})
-"""What a webhook's `dedupe` can refer to."""
+EVENT_NAMES: Final = frozenset({"event"})
+"""What a webhook's `dedupe` and `when` can refer to."""
+POLL_NAMES: Final = frozenset({"cursor", "now"})
+"""What the arguments of a poll's action can refer to."""
+OUTPUT_NAMES: Final = frozenset({"output"})
+"""What a poll's `items` and `cursor` can refer to: its action's output."""
+ITEM_NAMES: Final = frozenset({"item"})
+"""What a poll's `key` can refer to."""
 VARS_NAMES: Final = frozenset({"event", "workflow", "execution", "now"})
 STEP_NAMES: Final = VARS_NAMES | {"steps", "vars", "callbacks"}
 """What a step and the workflow's `output` can refer to."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
 
-from flows.expressions import Expression, compile_value, literal_hosts
+from flows.expressions import Expression, compile_condition, compile_value, literal_hosts
 from flows.expressions.schema_shapes import of_schema
 from flows.expressions.shapes import ANYTHING, Shape, mapping
 from flows.language.block import check_block, compile_block, hidden_steps
@@ -18,8 +18,8 @@ from flows.language.in_clear import check_in_clear
 from flows.language.kinds import Block
 from flows.language.place import (
     ANSWER_NAMES,
-    DEDUPE_NAMES,
     EVENT_KEYS,
+    EVENT_NAMES,
     FAILURE_NAMES,
     STEP_NAMES,
     VARS_NAMES,
@@ -151,9 +151,14 @@ def compile_answer(respond: Respond) -> CompiledResponse:
 
 
 def compile_dedupe(webhook: Webhook) -> Expression | None:
-    """The webhook's `dedupe`, which renders within `DEDUPE_NAMES`.
+    """The webhook's `dedupe`, which renders within `EVENT_NAMES`.
 
     Raises:
         ExpressionError: it is faulty; check first.
     """
-    return None if webhook.dedupe is None else compile_value(webhook.dedupe, DEDUPE_NAMES)
+    return None if webhook.dedupe is None else compile_value(webhook.dedupe, EVENT_NAMES)
+
+
+def compile_when(webhook: Webhook) -> Expression | None:
+    """The webhook's `when`, likewise."""
+    return None if webhook.when is None else compile_condition(webhook.when, EVENT_NAMES)

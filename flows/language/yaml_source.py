@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from flows.language.definition import (
-    LATER,
+    TRIGGERS,
     Concurrency,
     Declaration,
     Json,
     Path,
     Position,
     Respond,
-    Schedule,
-    Webhook,
     located,
     position_of,
 )
@@ -52,8 +50,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     **{(written,): KINDS[kind] for written, kind in _KINDS.items()},
     **{(written, key): part for written, kind in _KINDS.items() for key, part in _parts_of(KINDS[kind]).items()},
     (FOR_ANSWER,): WaitFor,
-    ("triggers", "webhook"): Webhook,
-    ("triggers", "schedule"): Schedule,
+    **{("triggers", kind): model for kind, model in TRIGGERS.items()},
     ("concurrency",): Concurrency,
     ("respond",): Respond,
 }
@@ -157,8 +154,7 @@ def _fault(fault: Any, keys: Keys) -> tuple[Path, str]:
         return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         trigger = next(iter(given), None) if isinstance(given, Mapping) else given
-        later = f"; this version does not know {trigger} yet" if trigger in LATER else ""
-        return path, f"{where}: expected webhook or schedule, got {_shown(trigger)}{later}"
+        return path, f"{where}: expected {_one_of(TRIGGERS)}, got {_shown(trigger)}"
     if kind == "value_error":
         return path, f"{_prefix(path)}{context['error']}"
     if kind in _WANTED:
@@ -187,11 +183,14 @@ def _known_keys(place: Path, model: type[BaseModel]) -> list[str]:
 def _unknown_key(place: Path, known: Sequence[str]) -> str:
     *around, key = place
     parents = tuple(part for part in around if part not in _TAGS)
-    if key in LATER:
-        return f"{_prefix(parents)}unknown key {key!r}: this version does not know it yet"
     near = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
     return f"{_prefix(parents)}unknown key {key!r}; {hint}"
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

@@ -11,7 +11,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.history import HistoryStore, Workflow, WorkflowVersion
-from flows.language.definition import Declaration, Schedule
+from flows.language.definition import Declaration, Failure, Poll, Schedule
 from flows.language.event import parameter_schema
 from flows.on_prefect.internals import plan_runs
 from flows.on_prefect.loader import ENTRYPOINT
@@ -149,6 +149,10 @@ def _description(declaration: Declaration, version: WorkflowVersion) -> str:
     for trigger in declaration.triggers:
         if isinstance(trigger, Schedule):
             lines.append(f"- runs on a schedule: `{trigger.cron or f'every {trigger.every:g} s'}`")
+        elif isinstance(trigger, Poll):
+            lines.append(f"- polls `{trigger.uses}` every {trigger.every:g} s")
+        elif isinstance(trigger, Failure):
+            lines.append(f"- runs when an execution of `{', '.join(trigger.of)}` has failed")
         else:
             guard = f"verified by `{trigger.auth.scheme}`" if trigger.auth else "**not verified** (`auth: none`)"
             lines.append(f"- webhook: `{' '.join(trigger.methods)} /hooks/{trigger.path}`, {guard}")

@@ -32,7 +32,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     set_up_tracing()
     clock, masker = SystemClock(), process_masker
     use_keyring(Keyring.from_settings(settings))
-    store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
+    limits = Limits(settings.max_inline_bytes, settings.max_output_bytes)
+    store = open_store(settings.database, clock, limits, ui_url=settings.prefect_ui_url)
     async with new_client(egress_allow=settings.egress_allow) as http:
         await store.open()
         services = Services(

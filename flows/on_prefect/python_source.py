@@ -34,6 +34,7 @@ def webhook(
     path: str | None = None,
     methods: Sequence[str] = ("POST",),
     dedupe: str | None = None,
+    when: str | None = None,
 ) -> TriggerSpec:
     """A webhook trigger, as in YAML.
 
@@ -41,8 +42,9 @@ def webhook(
         auth: `{"scheme": …, "credential": …}`, or the word "none" to take anything from anyone.
         path: `POST /hooks/{path}`; default: the workflow's name.
         dedupe: a text with expressions over `event` that tells deliveries apart; default: the scheme's delivery id.
+        when: an expression over `event`; an event for which it is false starts nothing.
     """
-    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe}
+    given = {"auth": auth, "path": path, "methods": list(methods), "dedupe": dedupe, "when": when}
     return {"webhook": {key: value for key, value in given.items() if value is not None}}
 
 
@@ -59,6 +61,44 @@ def schedule(
     """
     given = {"cron": cron, "timezone": timezone, "every": every, "missed": missed}
     return {"schedule": {key: value for key, value in given.items() if value is not None}}
+
+
+def poll(
+    *,
+    uses: str,
+    every: str | float,
+    with_: Mapping[str, Any] | None = None,
+    credential: str | None = None,
+    items: str | None = None,
+    key: str | None = None,
+    cursor: str | None = None,
+    from_: Literal["now", "start"] | None = None,
+    each: Literal["item", "batch"] | None = None,
+) -> TriggerSpec:
+    """A poll trigger, as in YAML: an execution for each item that an action gives and did not give before.
+
+    Args:
+        uses: the action, like `rss.items`.
+        every: a duration (`10m`, or seconds).
+        with_: the action's arguments, with expressions over `cursor` and `now`; `credential` beside them.
+        items: an expression over `output`, the action's, that gives the list; default: the output.
+        key: an expression over `item` that tells items apart; default: `item.id`.
+        cursor: an expression over `output` that gives what the next poll's arguments see as `cursor`.
+        from_: what the first poll makes of what it finds: nothing (`now`, the default) or executions (`start`).
+        each: an execution for each `item` (the default), or one for all new ones (`batch`).
+    """
+    given = {"uses": uses, "every": every, "with": with_, "credential": credential, "items": items, "key": key}
+    given |= {"cursor": cursor, "from": from_, "each": each}
+    return {"poll": {key: value for key, value in given.items() if value is not None}}
+
+
+def failure(*, of: Sequence[str]) -> TriggerSpec:
+    """A failure trigger: another workflow's execution has failed, and is the event's body.
+
+    Args:
+        of: names of workflows; `*` stands for any characters.
+    """
+    return {"failure": {"of": list(of)}}
 
 
 def workflow(

@@ -106,7 +106,7 @@ def _in_file(file: Path, changed: int, size: int) -> dict[str, Program]:
         program = _compiled(load_workflow(file), file.read_text(encoding="utf-8-sig"), str(file.resolve()))
         return {program.declaration.name: program}
     flows = load_python_file(file)
-    _refuse(fault for flow in flows for fault in check_declaration(flow.declaration))
+    _refuse(fault for flow in flows for fault in check_declaration(flow.declaration, DESCRIPTIONS))
     return {flow.name: flow.program for flow in flows}
 
 

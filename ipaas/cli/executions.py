@@ -68,10 +68,10 @@ def list_executions(
     """Newest first."""
     settings = connect()
     page = run(_page(settings, workflow=workflow, status=status, since=since, limit=limit, cursor=cursor))
-    from ipaas.views import ExecutionList, ExecutionSummary, summary
+    from ipaas.views import ExecutionList, summary
 
     if as_json:
-        items = [ExecutionSummary(**summary(one, ui_url(settings))) for one in page.items]
+        items = [summary(one, ui_url(settings)) for one in page.items]
         print_json(ExecutionList(items=items, next_cursor=page.next_cursor).model_dump(mode="json"))
         return
     rows = [(one.id, one.workflow, one.trigger, one.status, one.accepted_at, _message(one)) for one in page.items]

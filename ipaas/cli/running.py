@@ -208,7 +208,7 @@ async def _run_published(settings: Settings, name: str, event: Event) -> Executi
 
     async with history(settings) as store:
         async with prefect():  # without it nothing would run: said before anything is stored
-            execution_id = await operations.start(store, SystemClock(), name, event)
+            execution_id = (await operations.start(store, SystemClock(), name, event)).execution_id
         try:
             return await _end_of(store, execution_id)
         except asyncio.CancelledError:

@@ -77,7 +77,9 @@ def trigger_text(trigger: Mapping[str, Any]) -> str:
     kind, data = next(iter(trigger.items()))
     if kind == "schedule":
         return f"cron {data['cron']} {data.get('timezone', 'UTC')}" if "cron" in data else f"every {data['every']:g} s"
-    return str(kind)
+    if kind == "poll":
+        return f"polls {data['uses']} every {data['every']:g} s"
+    return f"failure of {', '.join(data['of'])}"
 
 
 def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
@@ -92,12 +94,22 @@ def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
 
 def _print_fields(view: Mapping[str, Any]) -> None:
     print_fields(
-        {key: value for key, value in view.items() if key not in ("triggers", "tags")}
+        {key: value for key, value in view.items() if key not in ("triggers", "tags", "polls")}
         | {
             "tags": ", ".join(view["tags"]),
             "triggers": "; ".join(map(trigger_text, view["triggers"])),
         }
+        | {f"poll {poll['poll']}": _poll_text(poll) for poll in view.get("polls", ())}
     )
+
+
+def _poll_text(poll: Mapping[str, Any]) -> str:
+    """`last at 2026-01-01T09:00:00Z, next at …`; what is wrong with it comes first."""
+    said = [f"last at {poll['polled_at']}" if poll["polled_at"] else "none has gone well yet"]
+    said.append(f"next at {poll['due_at']}")
+    if poll["failures"]:
+        said.append(f"failed {poll['failures']} times since: {poll['error']['message']}")
+    return ", ".join(["FROZEN", *said] if poll["frozen"] else said)
 
 
 async def _views(settings: Settings) -> list[dict[str, Any]]:
@@ -105,7 +117,8 @@ async def _views(settings: Settings) -> list[dict[str, Any]]:
     from ipaas.views import workflow_view
 
     async with history(settings) as store:
-        return [workflow_view(one, ui_url(settings)).model_dump(mode="json") for one in await store.workflows()]
+        polls, ui = await store.polls(), ui_url(settings)
+        return [workflow_view(one, polls, ui).model_dump(mode="json") for one in await store.workflows()]
 
 
 async def _view(settings: Settings, name: str) -> dict[str, Any]:
@@ -114,9 +127,10 @@ async def _view(settings: Settings, name: str) -> dict[str, Any]:
 
     async with history(settings) as store:
         workflow, versions = await store.workflow(name), await store.versions(name)
+        polls = await store.polls(name)
     if workflow is None:
         raise _unknown(name)
-    return workflow_detail(workflow, versions, ui_url(settings)).model_dump(mode="json")
+    return workflow_detail(workflow, polls, versions, ui_url(settings)).model_dump(mode="json")
 
 
 async def _version(settings: Settings, name: str, version: str) -> dict[str, Any]:

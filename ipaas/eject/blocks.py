@@ -137,8 +137,8 @@ class Blocks(Ejected):
         if self.wants(step, "error"):
             failed = self.names.new("failed")
             to.add(f"except Exception as {failed}:")
-            self.words.add("failure")
-            to.deeper().add(f"{self.name(step.id, 'error')} = failure({failed})")
+            self.words.add("as_error")
+            to.deeper().add(f"{self.name(step.id, 'error')} = as_error({failed})")
         else:
             to.add("except Exception:")
         inner = to.deeper()
@@ -216,9 +216,9 @@ class Blocks(Ejected):
         if step.catch is not None:
             if any("error" in one.names for one in uses_in(step.catch)):
                 failed, error = self.names.new("failed"), self.names.new("error")
-                self.words.add("failure")
+                self.words.add("as_error")
                 to.add(f"except Exception as {failed}:")
-                to.deeper().add(f"{error} = failure({failed})")
+                to.deeper().add(f"{error} = as_error({failed})")
                 inside = replace(inside, names={**here.names, **dict.fromkeys(FAILURE_NAMES, Python(error))})
             else:
                 to.add("except Exception:")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from connectors.kit.action import Action
 from connectors.kit.descriptions import DESCRIPTIONS
@@ -16,7 +17,7 @@ from flows.language.place import FAILURE_NAMES
 from flows.language.step import Step, every_step
 from flows.language.workflow import Workflow
 from flows.language.yaml_source import load_workflow
-from flows.on_prefect.python_source import schedule, webhook, workflow
+from flows.on_prefect.python_source import failure, poll, schedule, webhook, workflow
 from foundation.errors import DefinitionError
 from ipaas.eject.blocks import Blocks
 from ipaas.eject.ejected import Here, Refused, note
@@ -57,6 +58,14 @@ def _places(steps: Sequence[Step], at: Place) -> Iterator[tuple[Place, Step]]:
         yield (*at, index), step
         for inner in step.inner():
             yield from _places(inner.steps, (*at, index, *inner.at))
+
+
+_TRIGGERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "webhook": webhook,
+    "schedule": schedule,
+    "poll": poll,
+    "failure": failure,
+}
 
 
 class _Module:
@@ -118,8 +127,8 @@ class _Module:
             note(step, uses)
         names = dict(here.names)
         if "error" in uses.names:
-            ejected.words.add("failure")
-            inner.add(f"{error} = failure({failed})")
+            ejected.words.add("as_error")
+            inner.add(f"{error} = as_error({failed})")
             names |= dict.fromkeys(FAILURE_NAMES, Python(error))
         ejected.words.add("cleanup")
         inner.add("with cleanup():")
@@ -163,17 +172,15 @@ class _Module:
     def _trigger(self, index: int) -> Code:
         trigger = self._definition.triggers[index]
         [(kind, said)] = trigger.model_dump(mode="json").items()
-        makes: Mapping[str, Callable[..., Any]] = {"webhook": webhook, "schedule": schedule}
         place = ("triggers", index)
-        if kind not in makes:
-            self._refuse(place, f"a trigger {kind} has no equivalent in Python")
+        said = {f"{key}_" if iskeyword(key) else key: value for key, value in said.items()}
         if isinstance(trigger, Webhook):
             said = {"auth": said.pop("auth")} | said
             if said["path"] == self._definition.name:
                 del said["path"]
             if said["methods"] == ["POST"]:
                 del said["methods"]
-        if unknown := said.keys() - inspect.signature(makes[kind]).parameters.keys():
+        if unknown := said.keys() - inspect.signature(_TRIGGERS[kind]).parameters.keys():
             self._refuse(place, f"{min(unknown)} of a {kind} has no equivalent in Python")
         self._ejected.words.add(kind)
         return Group(f"{kind}(", [(f"{key}=", literal(value)) for key, value in said.items()], ")")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from flows.history import HistoryStore, Status
+from flows.language.event import Event
 from foundation.errors import NotFound
 from ipaas import operations
 from ipaas.gateway.json_response import JsonResponse
+from ipaas.gateway.payload import parse_body
 from ipaas.gateway.problems import Problem
+from ipaas.gateway.receive import acknowledged
 from ipaas.views import (
     ExecutionList,
-    ExecutionSummary,
     ExecutionView,
     WorkflowDetail,
     WorkflowList,
@@ -61,6 +64,12 @@ class CancelRequest(BaseModel):
 class Replayed(BaseModel):
     execution_id: str
     replay_of: str
+
+
+class Started(BaseModel):
+    execution_id: str
+    status: Literal["accepted", "duplicate"]
+    status_url: str
 
 
 class GuardedRoute(APIRoute):
@@ -140,19 +149,20 @@ def _ui(request: Request) -> str | None:
 
 @router.get("/workflows", response_model=WorkflowList)
 async def list_workflows(request: Request) -> Response:
-    """Every workflow, with its current version."""
-    workflows = await _store(request).workflows()
-    return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
+    """Every workflow, with its current version and the state of its polls."""
+    workflows, polls = await _store(request).workflows(), await _store(request).polls()
+    return JsonResponse(WorkflowList(items=[workflow_view(workflow, polls, _ui(request)) for workflow in workflows]))
 
 
 @router.get("/workflows/{name}", response_model=WorkflowDetail, responses=problems(404))
 async def show_workflow(request: Request, name: str) -> Response:
-    """One workflow, with its versions."""
+    """One workflow, with its versions and the state of its polls."""
     store = _store(request)
     workflow = await store.workflow(name)
     if workflow is None:
         raise NotFound(f"no workflow {name}")
-    return JsonResponse(workflow_detail(workflow, await store.versions(name), _ui(request)))
+    polls, versions = await store.polls(name), await store.versions(name)
+    return JsonResponse(workflow_detail(workflow, polls, versions, _ui(request)))
 
 
 @router.post("/workflows/{name}/activate", response_model=WorkflowDetail, responses=problems(403, 404))
@@ -173,6 +183,43 @@ async def _set_active(request: Request, name: str, active: bool) -> Response:
     return await show_workflow(request, name)
 
 
+@router.post(
+    "/workflows/{name}/executions",
+    status_code=202,
+    response_model=Started,
+    responses=problems(400, 403, 404, 413, 429),
+    openapi_extra={
+        "requestBody": {
+            "description": "The event's body: what the workflow's `input` asks for.",
+            "content": {"application/json": {"schema": {}}},
+        }
+    },
+)
+async def start_execution(
+    request: Request,
+    name: str,
+    idempotency_key: Annotated[str | None, Header(description="A second request with it starts nothing.")] = None,
+) -> Response:
+    """Starts an execution by hand, of an inactive workflow too. The request's body is the event's `body`; one that does
+    not fit the workflow's `input` is a 422 whose `errors` have the failing paths."""
+    state, body = request.app.state, await request.body()
+    payload = await asyncio.to_thread(parse_body, request.headers.get("content-type", ""), body)
+    state.backlog.check(name)
+    accepted = await operations.start(
+        state.store,
+        state.clock,
+        name,
+        Event(body=payload.value),
+        idempotency_key=idempotency_key,
+        remembered=timedelta(days=state.settings.dedupe_days),
+    )
+    if not accepted.duplicate:
+        state.metrics.accepted.labels(name).inc()
+        state.backlog.add(name)
+        state.dispatcher.poke()
+    return acknowledged(request, accepted, state.settings.public_url)
+
+
 @router.get("/executions", response_model=ExecutionList)
 async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) -> Response:
     """Newest first. `since` is by the time of acceptance; `cursor` is the `next_cursor` of the page before."""
@@ -183,7 +230,7 @@ async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) 
         cursor=str(wanted.cursor) if wanted.cursor else None,
         limit=wanted.limit,
     )
-    items = [ExecutionSummary(**summary(execution, _ui(request))) for execution in page.items]
+    items = [summary(execution, _ui(request)) for execution in page.items]
     return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))
 
 

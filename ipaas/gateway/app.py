@@ -81,7 +81,8 @@ async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
     clock = SystemClock()
     keyring = Keyring.from_settings(settings)
     use_keyring(keyring)
-    store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
+    limits = Limits(settings.max_inline_bytes, settings.max_output_bytes)
+    store = open_store(settings.database, clock, limits, ui_url=settings.prefect_ui_url)
     await store.open()
     try:
         async with get_client() as prefect:
@@ -201,14 +202,32 @@ async def _healthz() -> dict[str, str]:
 
 
 async def _readyz(request: Request) -> Response:
-    """200 when the database and Prefect answer; 503 names the one that does not. Both tell of restarted loops."""
+    """200 when the database and Prefect answer; 503 names the one that does not.
+
+    Both tell of restarted loops and frozen polls.
+    """
     state = request.app.state
-    restarted = state.background.restarted()
-    extra = {"restarted": restarted} if restarted else {}
-    found = await asyncio.gather(_fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect"))
-    if faults := [fault for fault in found if fault]:
+    frozen, database, prefect = await asyncio.gather(
+        _frozen_polls(state.store), _fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect")
+    )
+    told = {"restarted": state.background.restarted(), "frozen_polls": frozen}
+    extra = {name: what for name, what in told.items() if what}
+    if faults := [fault for fault in (database, prefect) if fault]:
         return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"}, **extra)
     return JsonResponse({"status": "ready", **extra})
+
+
+async def _frozen_polls(store: HistoryStore) -> list[dict[str, Any]]:
+    try:
+        async with asyncio.timeout(3):
+            polls = await store.polls()
+    except (IpaasError, OSError, TimeoutError):
+        return []  # that the database does not answer is told already
+    return [
+        {"workflow": poll.workflow, "poll": poll.source, "failures": poll.failures, "seconds": round(poll.age)}
+        for poll in polls
+        if poll.is_frozen
+    ]
 
 
 async def _ask(prefect: PrefectClient) -> None:

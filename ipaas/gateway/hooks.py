@@ -24,7 +24,7 @@ from flows.expressions import Expression
 from flows.history import Accepted, HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
 from flows.language.input_schema import InputSchema
-from flows.language.workflow import compile_dedupe
+from flows.language.workflow import compile_dedupe, compile_when
 from foundation.errors import CredentialError, IpaasError
 
 logger = logging.getLogger("ipaas.gateway")
@@ -53,6 +53,7 @@ class Hook:
     hidden_headers: frozenset[str]
     """Not stored with an event: what proves the sender."""
     dedupe: Expression | None
+    when: Expression | None
     schema: InputSchema | None
     respond: Respond
 
@@ -173,6 +174,7 @@ def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hoo
         greets_with=handshake_methods(scheme) if scheme else frozenset(),
         hidden_headers=NEVER_STORED | (secret_headers(scheme) if scheme else frozenset()),
         dedupe=compile_dedupe(webhook),
+        when=compile_when(webhook),
         schema=InputSchema(declaration.input) if declaration.input is not None else None,
         respond=declaration.respond,
     )

@@ -61,17 +61,21 @@ class Understood:
     dedupe: str | None
     """What the workflow's `dedupe` came to."""
     dedupe_fault: str | None = None
+    when_fault: str | None = None
+    """Why it could not be decided whether the webhook wants it."""
 
 
-def understand(hook: Hook, inbound: Inbound) -> Understood:
-    """The event as it is stored, without what proves the sender.
+def understand(hook: Hook, inbound: Inbound) -> Understood | None:
+    """The event as it is stored, without what proves the sender. None: its webhook does not want it.
+
+    What is not wanted is not held against the workflow's `input`: it is another kind of event. One that can't be
+    decided on is taken: with a 2xx and nothing stored it would be lost.
 
     Raises:
         Problem: 400, the body is not what it says it is; 422, it does not fit the workflow's input.
     """
     headers = _headers(inbound)
     payload = parse_body(headers.get("content-type", ""), inbound.body)
-    _check_input(hook, payload.value)
     kind, _, place = hook.scheme.signature.partition(":") if hook.scheme else ("", "", "")
     query = collect(parse_qsl(inbound.query.decode("latin-1"), keep_blank_values=True))
     event = Event(
@@ -81,11 +85,16 @@ def understand(hook: Hook, inbound: Inbound) -> Understood:
         path=inbound.path,
         received_at=inbound.received_at,
     ).document()
-    dedupe, fault = _dedupe(hook, event | {"body": payload.value})
+    seen = event | {"body": payload.value}
+    wanted, when_fault = _wanted(hook, seen)
+    if not wanted:
+        return None
+    _check_input(hook, payload.value)
+    dedupe, dedupe_fault = _dedupe(hook, seen)
     if kind == "body":
         _drop(payload.value, place)
     as_sent = payload.json if len(inbound.body) > INLINE_BYTES and kind != "body" else None
-    return Understood(_written(event, payload.value, as_sent), dedupe, fault)
+    return Understood(_written(event, payload.value, as_sent), dedupe, dedupe_fault, when_fault)
 
 
 def _headers(inbound: Inbound) -> dict[str, str]:
@@ -104,6 +113,14 @@ def _check_input(hook: Hook, body: Any) -> None:
     if failing:
         first = f"{failing[0]['path']}: {failing[0]['message']}"
         raise Problem(422, f"the body does not fit the workflow's input: {first}", reason="schema", errors=failing)
+
+
+def _wanted(hook: Hook, event: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """Whether the webhook's `when` wants the event, and why it could not say."""
+    try:
+        return hook.when is None or bool(hook.when.render({"event": event})), None
+    except ExpressionError as error:
+        return True, str(error)
 
 
 def _dedupe(hook: Hook, event: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -141,7 +158,7 @@ class OffTheLoop:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inbound")
 
-    async def understand(self, hook: Hook, inbound: Inbound) -> Understood:
+    async def understand(self, hook: Hook, inbound: Inbound) -> Understood | None:
         """`understand`, in a thread when the request is large."""
         inline = INLINE_BYTES_WITH_INPUT if hook.schema else INLINE_BYTES
         return await self.run(partial(understand, hook, inbound), large=inbound.size > inline)

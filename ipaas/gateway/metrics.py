@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from flows.history import HistoryStore
+from flows.history import HistoryStore, PollState
 from foundation.clock import Clock
 from foundation.errors import IpaasError
 
@@ -30,6 +31,10 @@ class Metrics:
 
         self.accepted = counter("ipaas_events_accepted", "Events stored.", "workflow")
         self.duplicates = counter("ipaas_events_duplicate", "Deliveries that had been accepted before.", "workflow")
+        self.ignored = counter("ipaas_events_ignored", "Events that the webhook's `when` did not want.", "workflow")
+        self.undecided = counter(
+            "ipaas_when_failed", "Events accepted because their webhook's `when` could not be decided.", "workflow"
+        )
         self.rejected = counter("ipaas_events_rejected", "Requests to /hooks not accepted, by reason.", "reason")
         self.unverified = counter("ipaas_events_unverified", "Deliveries refused with 401.", "workflow", "reason")
         self.handshakes = counter("ipaas_handshakes", "Handshakes answered.", "workflow")
@@ -42,12 +47,27 @@ class Metrics:
         self.backlog = gauge("ipaas_backlog", "Executions accepted and not begun.", "workflow")
         self.oldest = gauge("ipaas_backlog_oldest_seconds", "Age of the oldest execution that is not begun.")
         self.executions = gauge("ipaas_executions", "Executions in the history, by status.", "status")
+        self.poll_age = gauge(
+            "ipaas_poll_age_seconds", "How long ago a poll went well last, of active workflows.", "workflow", "poll"
+        )
+        self.poll_failures = gauge("ipaas_poll_failures", "How often it has failed since.", "workflow", "poll")
+        self.poll_frozen = gauge("ipaas_poll_frozen", "1: none has gone well for long.", "workflow", "poll")
         self.accept_seconds = Histogram(
             "ipaas_accept_seconds", "From the request's headers to durable.", buckets=BUCKETS, registry=self.registry
         )
         self.dispatch_seconds = Histogram(
             "ipaas_dispatch_seconds", "From accepted to handed to Prefect.", buckets=BUCKETS, registry=self.registry
         )
+
+    def show_polls(self, polls: Sequence[PollState]) -> None:
+        """Replaces what was shown of polls."""
+        for gauge in (self.poll_age, self.poll_failures, self.poll_frozen):
+            gauge.clear()
+        for poll in polls:
+            if poll.active:
+                self.poll_age.labels(poll.workflow, poll.source).set(poll.age)
+                self.poll_failures.labels(poll.workflow, poll.source).set(poll.failures)
+                self.poll_frozen.labels(poll.workflow, poll.source).set(poll.is_frozen)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -68,9 +88,9 @@ class FromHistory:
         self._next = now + REREAD
         try:
             backlog, counts = await self._store.backlog(), await self._store.counts()
-            oldest = await self._store.oldest_accepted()
+            oldest, polls = await self._store.oldest_accepted(), await self._store.polls()
         except IpaasError:
-            backlog, counts, oldest = {}, {}, None
+            backlog, counts, oldest, polls = {}, {}, None, ()
             metrics.storage_up.set(0)
         else:
             metrics.storage_up.set(1)
@@ -80,4 +100,5 @@ class FromHistory:
             metrics.backlog.labels(workflow).set(waiting)
         for status, count in counts.items():
             metrics.executions.labels(status).set(count)
+        metrics.show_polls(polls)
         metrics.oldest.set((now - oldest).total_seconds() if oldest else 0)

@@ -67,7 +67,8 @@ async def on_ipaas_error(request: Request, error: Exception) -> Response:
     if isinstance(error, operations.PrefectUnavailable):
         return unavailable(str(error)).response()
     code = error.code if isinstance(error, IpaasError) else "error"
-    return problem_response(status_of(error), str(error), code=code)
+    failing: dict[str, Any] = {"errors": error.errors} if isinstance(error, UnfitEvent) else {}
+    return problem_response(status_of(error), str(error), code=code, **failing)
 
 
 def status_of(error: Exception) -> int:

@@ -106,10 +106,13 @@ class Receiver:
                 result = await self.answers.result(hook, respond, taken.execution_id, request.receive)
                 if result:
                     return result
-            return self._acknowledged(request, taken.execution_id, "duplicate" if taken.duplicate else "accepted")
+            return acknowledged(request, taken, self.settings.public_url)
 
     async def _take(self, hook: Hook, request: Request, started: float) -> Accepted | Response:
-        """Stores the event, or greets back. When this returns, nothing is held of the body any more."""
+        """Stores the event, greets back, or says that it is not wanted.
+
+        When this returns, nothing is held of the body any more.
+        """
         with self.bodies.share() as share:
             body = await read_body(request, self.settings.max_body_bytes, share)
             verified = await self._verify(hook, request, body)
@@ -128,9 +131,15 @@ class Receiver:
             )
             async with self.turns.take(inbound.size):
                 understood = await self.off_the_loop.understand(hook, inbound)
+                if understood is None:
+                    self.metrics.ignored.labels(hook.workflow).inc()
+                    return JSONResponse({"status": "ignored"}, status_code=202)
                 keys = self._dedupe_keys(hook, request, understood, verified)
                 await self.rates.check_workflow(hook.workflow)
                 self.backlog.check(hook.workflow)
+                if understood.when_fault:
+                    self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
+                    self.metrics.undecided.labels(hook.workflow).inc()
                 return await self._accept(hook, understood.event, keys, started)
 
     async def _match(self, method: str, path: str) -> Hook:
@@ -191,10 +200,16 @@ class Receiver:
             self.dispatcher.poke()
         return accepted
 
-    def _acknowledged(self, request: Request, execution_id: str, status: str) -> Response:
-        base = self.settings.public_url or f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        url = f"{base.rstrip('/')}/api/executions/{execution_id}"
-        return JSONResponse({"execution_id": execution_id, "status": status, "status_url": url}, status_code=202)
+
+def acknowledged(request: Request, accepted: Accepted, public_url: str | None) -> Response:
+    """The 202 of an event that is durable."""
+    base = public_url or f"{request.scope['scheme']}://{request.headers.get('host', '')}"
+    answer = {
+        "execution_id": accepted.execution_id,
+        "status": "duplicate" if accepted.duplicate else "accepted",
+        "status_url": f"{base.rstrip('/')}/api/executions/{accepted.execution_id}",
+    }
+    return JSONResponse(answer, status_code=202)
 
 
 def _wrong_method(hook: Hook) -> Problem:

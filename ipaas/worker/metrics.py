@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
 
-from flows.history import Execution, Status, StepExecution
+from flows.history import Execution, PollState, Status, StepExecution
 from foundation.errors import ConfigurationError
 from foundation.settings import Settings
 
@@ -34,6 +34,9 @@ class WorkerMetrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._polls = Counter(
+            "ipaas_polls_ended", "Polls ended here.", ("workflow", "poll", "status"), registry=self.registry
+        )
         self._attempts = Counter(
             "ipaas_step_attempts", "Attempts of the steps ended here.", ("action",), registry=self.registry
         )
@@ -41,6 +44,9 @@ class WorkerMetrics:
     def execution_ended(self, execution: Execution, status: Status, seconds: float) -> None:
         self._executions.labels(execution.workflow, status).inc()
         self._execution_seconds.labels(execution.workflow).observe(seconds)
+
+    def poll_ended(self, poll: PollState, well: bool) -> None:
+        self._polls.labels(poll.workflow, poll.source, "succeeded" if well else "failed").inc()
 
     def step_ended(self, step: StepExecution) -> None:
         self._steps.labels(step.action, step.status).inc()

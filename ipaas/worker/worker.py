@@ -37,6 +37,7 @@ from ipaas.worker.lane import Lane, Lanes
 from ipaas.worker.listening import Listener
 from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.missed import MissedTimes
+from ipaas.worker.polling import Poller
 from ipaas.worker.reconcile import Reconciler
 from ipaas.worker.running import Runner
 
@@ -80,10 +81,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
-        settings, metrics = Settings(), WorkerMetrics()
-        self._stack.enter_context(serving_metrics(metrics, settings))
-        self.runtime = await self._stack.enter_async_context(open_runtime(settings))
-        self.runtime.meter = metrics
+        self._settings, self._metrics = Settings(), WorkerMetrics()
+        self._stack.enter_context(serving_metrics(self._metrics, self._settings))
+        self.runtime = await self._stack.enter_async_context(open_runtime(self._settings))
+        self.runtime.meter = self._metrics
         self._stack.enter_context(use_runtime(self.runtime))
         self._engine = await self._stack.enter_async_context(warm_engine())
         await super().setup()
@@ -96,6 +97,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             "fetching": self._react,
             "deployments": self._look_at_deployments,
             "reconciliation": self._reconcile,
+            "polls": self._poller.run,
             "slots": self._renew_leases,
         }.items():
             self._background.start(name, work)
@@ -118,6 +120,12 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             self._reconciler,
             admit_more=self._dispatcher.poke,
             fetch_more=self._poke.set,
+        )
+        self._poller = Poller(
+            self.runtime,
+            backlog=self._settings.backlog,
+            on_accepted=self._dispatcher.poke,
+            on_ended=self._metrics.poll_ended,
         )
         self.runtime.more_may_start = self._dispatcher.poke
 

@@ -35,6 +35,7 @@ ROUTES = [
     ("GET", "/api/workflows/{name}"),
     ("POST", "/api/workflows/{name}/activate"),
     ("POST", "/api/workflows/{name}/deactivate"),
+    ("POST", "/api/workflows/{name}/executions"),
     ("GET", "/api/executions"),
     ("GET", "/api/executions/{execution_id}"),
     ("POST", "/api/executions/{execution_id}/replay"),

@@ -12,8 +12,10 @@ from store_suite.archive import ArchiveSuite
 from store_suite.callers import CallersSuite
 from store_suite.catalogue import CatalogueSuite
 from store_suite.dispatch import DispatchSuite
+from store_suite.failures import FailuresSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
+from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
 from store_suite.waits import WaitsSuite
 
@@ -26,6 +28,8 @@ class StoreSuite(
     RunningSuite,
     HoldSuite,
     WaitsSuite,
+    FailuresSuite,
+    PollsSuite,
     CallersSuite,
     ArchiveSuite,
 ):

@@ -19,9 +19,10 @@ from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
 from flows.expressions.methods import METHOD_NAMES
 from flows.expressions.predicates import TESTS
 from flows.language.definition import (
-    LATER,
     METHODS,
     Concurrency,
+    Failure,
+    Poll,
     Respond,
     Schedule,
     Webhook,
@@ -172,6 +173,8 @@ KEYS = {
     "## The workflow": Workflow,
     "### `webhook`": Webhook,
     "### `schedule`": Schedule,
+    "### `poll`": Poll,
+    "### `failure`": Failure,
     "## A step": Step,
     "### `retry`": Retry,
     "## `respond`": Respond,
@@ -194,12 +197,6 @@ def test_the_reference_has_exactly_the_keys_of_each_kind(kind: str) -> None:
 def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
     text = page("reference/workflow-yaml.md")
     assert missing_from(text, (*Concurrency.model_fields, *METHODS, *Rounds.model_fields)) == []
-
-
-def test_the_reference_names_what_this_version_does_not_know() -> None:
-    later = {*LATER}
-    named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
-    assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
 
 
 def test_the_reference_names_all_that_python_workflows_are_given() -> None:

@@ -25,7 +25,7 @@ async def stored() -> tuple[MemoryStore, ManualClock]:
 
 async def test_it_is_stored_for_the_dispatcher():
     store, clock = await stored()
-    execution_id = await start(store, clock, "orders", Event(body={"amount": 3}))
+    execution_id = (await start(store, clock, "orders", Event(body={"amount": 3}))).execution_id
     [claimed] = await store.admit(limit=10, claim=30)
     assert (claimed.id, claimed.trigger, claimed.version) == (execution_id, Trigger.MANUAL, "v1")
     assert from_document(claimed.event)["body"] == {"amount": 3}

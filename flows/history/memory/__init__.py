@@ -6,13 +6,16 @@ from flows.history.memory.archive import MemoryArchive
 from flows.history.memory.callers import MemoryCallers
 from flows.history.memory.catalogue import MemoryCatalogue
 from flows.history.memory.inbox import MemoryInbox
+from flows.history.memory.polls import MemoryPolls
 from flows.history.memory.running import MemoryRunning
 from flows.history.memory.takeover import MemoryTakeover
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryCatalogue, MemoryInbox, MemoryRunning, MemoryTakeover, MemoryCallers, MemoryArchive):
+class MemoryStore(
+    MemoryCatalogue, MemoryPolls, MemoryInbox, MemoryRunning, MemoryTakeover, MemoryCallers, MemoryArchive
+):
     """`HistoryStore` in dicts. Methods await nothing, so each is atomic within its event loop.
 
     Args:

@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.history.memory.state import KeptWorkflow, MemoryState, stored
+from flows.history.memory.polls import MemoryPolls
+from flows.history.memory.state import KeptWorkflow, stored
+from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import checked_limit, declared_limit
 
 EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
-class MemoryCatalogue(MemoryState):
+class MemoryCatalogue(MemoryPolls):
     async def publish(self, version: WorkflowVersion) -> bool:
         now, key = self._clock.now(), (version.workflow, version.version)
         if key not in self._versions:
@@ -33,6 +35,7 @@ class MemoryCatalogue(MemoryState):
         if known is not None:
             fresh = replace(fresh, active=known.active, deployment_id=known.deployment_id)
         self._workflows[version.workflow] = fresh
+        self._declare_polls(version.workflow, declared_polls(version.declaration))
         return True
 
     async def workflows(self) -> Sequence[Workflow]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from flows.history.documents import from_document, limited_document
+from flows.history.failed import FAILURES
 from flows.history.memory.admission import MemoryAdmission
+from flows.history.memory.failures import MemoryFailures
 from flows.history.memory.state import kept_step, stored
 from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status, StepExecution
 from flows.history.rows import require_end
 
 
-class MemoryRunning(MemoryAdmission):
+class MemoryRunning(MemoryAdmission, MemoryFailures):
     async def begin(
         self, execution_id: str, *, flow_run_id: str | None, owner: str, lease: float
     ) -> Execution | Refusal:
@@ -59,6 +61,8 @@ class MemoryRunning(MemoryAdmission):
         if kept is None or not kept.is_held(hold):
             return False
         self._end_execution(kept, status, output=output, error=error, answer=answer)
+        if status in FAILURES:
+            self._start_after(kept, self._clock.now())
         return True
 
     async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.history.documents import from_document, limited_document, to_document
+from flows.history.polled import PollState
 from flows.history.records import (
     Execution,
     Hold,
@@ -114,6 +115,19 @@ class KeptAnswer:
     expires_at: datetime
 
 
+@dataclass
+class KeptPoll:
+    state: PollState
+    """Its `active` and `age` are worked out when it is shown."""
+    declared_at: datetime
+    claimed_until: datetime | None = None
+    keys: dict[str, int] = field(default_factory=dict)
+    """Key → the run that saw it last."""
+
+    def change(self, **values: Any) -> None:
+        self.state = replace(self.state, **values)
+
+
 class MemoryState:
     """The dicts that the parts of a `MemoryStore` share."""
 
@@ -126,6 +140,8 @@ class MemoryState:
         """By dedupe key."""
         self._callers: dict[tuple[str, str], datetime] = {}
         """By execution and waiter: until when the note counts."""
+        self._polls: dict[tuple[str, str], KeptPoll] = {}
+        """By workflow and source."""
         self._kept_answers: dict[str, KeptAnswer] = {}
         """By address."""
 

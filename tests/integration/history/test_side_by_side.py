@@ -10,7 +10,7 @@ from pathlib import Path
 
 from store_builders import SECOND, T0, a_version, accepted, admitted, an_execution, begin, hold_of, running
 
-from flows.history import Accepted, Execution, NewWait, Refusal, Status, WaitKind, step_address
+from flows.history import Accepted, Execution, Hold, NewWait, Refusal, Status, WaitKind, step_address
 from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
@@ -66,6 +66,50 @@ async def test_of_two_processes_that_begin_an_execution_one_has_it(stores: tuple
     begun = [result for result in results if isinstance(result, Execution)]
     assert sorted(execution.id for execution in begun) == both
     assert {execution.runs for execution in begun} == {1}
+
+
+async def test_two_workers_poll_by_turns_and_store_what_is_new_once(stores: tuple[SqlStore, SqlStore]) -> None:
+    declaration = {"name": "news", "triggers": [{"poll": {"uses": "rss.items", "every": 0}}]}
+    await stores[0].publish(a_version(workflow="news", declaration=declaration))
+    site = [f"item-{n}" for n in range(5)]
+
+    async def poll(store: SqlStore) -> None:
+        """Now and then its claim is over before it has ended."""
+        for n in range(15):
+            claimed = await store.claim_poll(claim=0 if n % 3 else 60)
+            if claimed is None:
+                continue
+            found = list(site)
+            known = await store.known_keys(claimed.hold, found)
+            new = [an_execution(workflow="news", event={"key": key}) for key in found if key not in known]
+            await store.finish_poll(claimed.hold, keys=found, new=new, cursor=len(found))
+            site.append(f"item-{len(site)}")
+
+    await asyncio.gather(*(poll(store) for store in stores * 2))
+    while (claimed := await stores[0].claim_poll(claim=60)) is None:
+        await asyncio.sleep(0.01)
+    known = await stores[1].known_keys(claimed.hold, site)
+
+    items = (await stores[0].executions(limit=500)).items
+    whole = [await stores[0].execution(item.id) for item in items]
+    made = sorted(one.event["key"] for one in whole if one)
+    assert len(made) > 5
+    assert made == sorted(known)
+
+
+async def test_of_two_who_end_an_execution_as_failed_one_starts_what_watches(stores: tuple[SqlStore, SqlStore]) -> None:
+    watching = {"name": "alert", "triggers": [{"failure": {"of": ["*"]}}]}
+    await stores[0].publish(a_version(workflow="alert", declaration=watching))
+    failing = [await accepted(stores[0], workflow=f"w{n % 4}") for n in range(20)]
+    holds = [Hold(execution_id, None, 0) for execution_id in failing]
+
+    await asyncio.gather(
+        *(stores[0].finish(hold, Status.FAILED) for hold in holds),
+        *(stores[1].finish(hold, Status.TIMED_OUT) for hold in holds),
+    )
+
+    alerts = (await stores[0].executions(workflow="alert", limit=100)).items
+    assert sorted(str(alert.parent_id) for alert in alerts) == failing
 
 
 async def test_an_answer_finds_who_is_just_beginning_to_wait(stores: tuple[SqlStore, SqlStore]) -> None:

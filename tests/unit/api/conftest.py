@@ -16,6 +16,7 @@ from foundation.clock import ManualClock
 from foundation.settings import Settings
 from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.app import create_app
+from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.hooks import Hooks
 
 
@@ -36,6 +37,7 @@ async def app(tmp_path: Path, store: MemoryStore, clock: ManualClock) -> AsyncIt
     async with prefect_client() as client:
         app.state.store, app.state.clock, app.state.prefect = store, clock, client
         app.state.hooks, app.state.dispatcher = Hooks(store), Dispatcher(store, client)
+        app.state.backlog = Backlog(store, limit=10)
         app.state.full_tokens, app.state.read_tokens = ["full-token"], ["read-token"]
         app.state.ui_url = "http://prefect.test"
         yield app

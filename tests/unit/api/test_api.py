@@ -253,6 +253,30 @@ async def test_an_ended_execution_is_not_cancelled(client: httpx.AsyncClient, st
 # Workflows
 
 
+async def test_a_workflow_is_shown_with_its_polls(
+    client: httpx.AsyncClient, store: MemoryStore, clock: ManualClock
+) -> None:
+    declaration = {"name": "orders", "triggers": [{"poll": {"uses": "rss.items", "every": 600}}]}
+    await store.publish(a_version(declaration=declaration))
+    claimed = await store.claim_poll(claim=90)
+    assert claimed is not None
+    await store.fail_poll(claimed.hold, error={"code": "remote", "message": "410 Gone"}, retry=60)
+    clock.move(hours=1)
+
+    [shown] = (await client.get("/workflows/orders")).json()["polls"]
+
+    assert shown == {
+        "poll": "rss.items",
+        "every": 600,
+        "due_at": "2026-01-01T00:01:00Z",
+        "polled_at": None,
+        "failures": 1,
+        "error": {"code": "remote", "message": "410 Gone"},
+        "frozen": True,
+    }
+    assert (await client.get("/workflows")).json()["items"][0]["polls"] == [shown]
+
+
 async def test_workflows_are_shown(client: httpx.AsyncClient, store: MemoryStore) -> None:
     await store.publish(a_version(description="Orders", tags=["sales"], declaration=DECLARATION))
     await store.set_deployment("orders", "deployment-1")
@@ -264,6 +288,7 @@ async def test_workflows_are_shown(client: httpx.AsyncClient, store: MemoryStore
         "version": "v1",
         "language": "yaml",
         "triggers": DECLARATION["triggers"],
+        "polls": [],
         "deployment_url": "http://prefect.test/deployments/deployment/deployment-1",
         "updated_at": "2026-01-01T00:00:00Z",
     }

@@ -12,7 +12,13 @@ from store_builders import ended
 from flows.history import MemoryStore
 
 READS = ["/workflows", "/workflows/x", "/executions", "/executions/x"]
-WRITES = ["/workflows/x/activate", "/workflows/x/deactivate", "/executions/x/replay", "/executions/x/cancel"]
+WRITES = [
+    "/workflows/x/activate",
+    "/workflows/x/deactivate",
+    "/workflows/x/executions",
+    "/executions/x/replay",
+    "/executions/x/cancel",
+]
 
 
 @pytest.mark.parametrize("path", READS)
@@ -100,6 +106,7 @@ def test_the_description_has_every_route(description: Any) -> None:
         "GET /api/workflows/{name}",
         "POST /api/workflows/{name}/activate",
         "POST /api/workflows/{name}/deactivate",
+        "POST /api/workflows/{name}/executions",
         "GET /api/executions",
         "GET /api/executions/{execution_id}",
         "POST /api/executions/{execution_id}/replay",
@@ -119,7 +126,7 @@ def test_every_refusal_is_described_as_a_problem(description: Any) -> None:
         if status >= "4"
     ]
 
-    assert {status for status, _ in refusals} == {"400", "401", "403", "404", "409", "413", "422", "503"}
+    assert {status for status, _ in refusals} == {"400", "401", "403", "404", "409", "413", "422", "429", "503"}
     for _, answer in refusals:
         [(media_type, content)] = answer["content"].items()
         assert media_type == "application/problem+json"

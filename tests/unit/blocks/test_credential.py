@@ -19,6 +19,7 @@ from blocks import (
 from blocks.document_data import key_ids, reseal_document_data
 from blocks.sealed_text import Place
 from connectors.discord import DiscordCredential
+from connectors.imap import ImapCredential
 from connectors.openweather import OpenWeatherCredential
 from connectors.slack import SlackCredential
 from foundation.errors import CredentialError
@@ -45,8 +46,17 @@ def opened(kind: type[Credential], data: dict, document: str = "shop") -> Creden
 
 
 def test_the_types_are_known_by_the_names_of_the_contract() -> None:
-    shipped = [ApiKey, BasicAuth, BearerToken, DiscordCredential, OpenWeatherCredential, SlackCredential, WebhookSecret]
-    slugs = ["api-key", "basic", "bearer", "discord", "openweather", "slack", "webhook-secret"]
+    shipped = [
+        ApiKey,
+        BasicAuth,
+        BearerToken,
+        DiscordCredential,
+        ImapCredential,
+        OpenWeatherCredential,
+        SlackCredential,
+    ]
+    shipped.append(WebhookSecret)
+    slugs = ["api-key", "basic", "bearer", "discord", "imap", "openweather", "slack", "webhook-secret"]
     assert {slug: BLOCK_TYPES[slug] for slug in slugs} == dict(zip(slugs, shipped, strict=True))
     assert [kind.get_block_type_slug() for kind in shipped] == slugs
 

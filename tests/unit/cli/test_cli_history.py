@@ -19,6 +19,8 @@ TRIGGERS = [
     {"webhook": {"path": "shut", "methods": ["POST", "PUT"], "auth": {"scheme": "shopify", "credential": "shop"}}},
     {"schedule": {"cron": "0 9 * * *", "timezone": "Europe/Berlin"}},
     {"schedule": {"every": 600.0}},
+    {"poll": {"uses": "rss.items", "every": 600.0}},
+    {"failure": {"of": ["stock-*", "shop"]}},
 ]
 
 
@@ -53,7 +55,7 @@ def test_a_webhook_that_verifies_nobody_says_so(ipaas, ended):
     assert "POST /hooks/open (NOT VERIFIED)" in out
     assert "POST,PUT /hooks/shut (shopify)" in out
     assert "cron 0 9 * * * Europe/Berlin" in out
-    assert "every 600 s" in out
+    assert "; every 600 s; polls rss.items every 600 s; failure of stock-*, shop" in out
 
 
 def test_a_group_alone_lists(ipaas, ended):
@@ -66,6 +68,19 @@ def test_a_workflow_is_shown_as_the_api_gives_it(ipaas, ended):
     document = ipaas("workflows", "show", "orders", "--json").document
     assert (document["name"], document["active"], document["version"]) == ("orders", True, "v1")
     assert document["triggers"] == TRIGGERS
+
+
+def test_how_a_poll_fares_is_shown(ipaas, ended, in_history):
+    assert "poll rss.items  none has gone well yet, next at " in ipaas("workflows", "show", "orders").out
+
+    async def fail(store):
+        for _ in range(2):
+            claimed = await store.claim_poll(claim=90)
+            await store.fail_poll(claimed.hold, error={"code": "remote", "message": "410 Gone"}, retry=0)
+
+    in_history(fail)
+    shown = ipaas("workflows", "show", "orders").out
+    assert re.search(r"poll rss\.items +none has gone well yet, next at \S+Z, failed 2 times since: 410 Gone\n", shown)
 
 
 def test_a_workflow_is_shown_with_its_versions(ipaas, ended, in_history):

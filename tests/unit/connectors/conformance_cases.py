@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from connectors import discord, http, openweather, slack
+from connectors import discord, http, openweather, rss, slack
 from connectors.kit.conformance import HttpCase
 
 
@@ -37,6 +37,19 @@ def _openweather_request(request: httpx.Request) -> None:
         "/data/2.5/weather",
     )
     assert dict(request.url.params) == {"q": "London,GB", "units": "metric", "appid": "0123456789abcdef"}
+
+
+def _rss_request(request: httpx.Request) -> None:
+    assert (request.method, str(request.url)) == ("GET", "http://127.0.0.1:9/feed.xml")
+    assert request.headers["authorization"] == "Bearer token-1234"
+    assert "application/atom+xml" in request.headers["accept"]
+
+
+def _feed(text: str) -> str:
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<rss version="2.0"><channel><title>News</title><link>https://news.example/</link>
+<item><guid isPermaLink="false">7</guid><title>{text}</title><link>/a</link><category>x</category>
+<pubDate>Thu, 01 Jan 2026 10:00:00 +0100</pubDate></item></channel></rss>"""
 
 
 def _weather(text: str) -> dict[str, Any]:
@@ -118,6 +131,34 @@ HTTP_CASES = [
         said=("Invalid API key.", "city not found"),
         repeats_safely=True,
     ),
+    HttpCase(
+        action=rss.items,
+        arguments={"url": "http://127.0.0.1:9/feed.xml"},
+        credential={"token": "token-1234"},
+        secret="token-1234",
+        request=_rss_request,
+        success=lambda text: httpx.Response(200, text=_feed(text), headers={"content-type": "application/rss+xml"}),
+        result=lambda text: [
+            {
+                "id": "7",
+                "title": text,
+                "link": "http://127.0.0.1:9/a",
+                "published": "2026-01-01T09:00:00Z",
+                "updated": None,
+                "author": None,
+                "summary": None,
+                "content": None,
+                "tags": ["x"],
+                "feed": {"title": "News", "link": "https://news.example/"},
+            }
+        ],
+        unauthorized=httpx.Response(401, json={"error": "bad token"}),
+        missing=httpx.Response(404, json={"detail": "no such feed"}),
+        said=("bad token", "no such feed"),
+        malformed=httpx.Response(200, text="<html><body>Moved</body></html>"),
+        malformed_said="something else than a feed",
+        repeats_safely=True,
+    ),
 ]
-LOCAL_ACTIONS = {"log.message", "transform.jmespath", "transform.template"}
-"""Actions that ask nobody."""
+WITHOUT_HTTP = {"imap.messages", "log.message", "transform.jmespath", "transform.template"}
+"""Actions that send no HTTP request. What `imap` sends is in test_imap.py."""

@@ -188,7 +188,7 @@ def test_pythons_declarations_are_checked_alike() -> None:
         file="w.py",
         positions={(): Position(12)},
     )
-    found = [str(fault) for fault in check_declaration(declaration)]
+    found = [str(fault) for fault in check_declaration(declaration, ACTIONS)]
     assert [fault.split(": ")[:2] for fault in found] == [
         ["w.py:12", "triggers[0].schedule.cron"],
         ["w.py:12", "input.type"],
@@ -239,3 +239,64 @@ def test_other_kinds_of_files_bring_their_own_reader(tmp_path) -> None:
     (fault,) = check_files([tmp_path], ACTIONS, suffixes=(".py",), load=load)
     assert read == [path]
     assert "is not a cron line" in fault.message
+
+
+def test_a_webhooks_when_sees_the_event_alone() -> None:
+    assert when_faults("event.body.action == 'opened' and 'x-kind' in event.headers") == []
+    where = "w.yaml:2: triggers[0].webhook.when: "
+    assert when_faults("vars.x") == [f"{where}unknown name 'vars'; known: event (in vars.x)"]
+    assert when_faults("event.body =") == [f"{where}unexpected '=' (in event.body =)"]
+
+
+def test_a_workflow_can_not_watch_itself_alone() -> None:
+    assert faults(f"{HEAD}triggers: [{{failure: {{of: [orders]}}}}]\n{STEPS}") == [
+        "w.yaml:2: triggers[0].failure.of: a workflow does not watch its own failures: its on_failure runs then"
+    ]
+    assert faults(f"{HEAD}triggers: [{{failure: {{of: ['orders*']}}}}]\n{STEPS}") == []
+
+
+def when_faults(when: str) -> list[str]:
+    return faults(f'{HEAD}triggers: [{{webhook: {{auth: none, when: "{when}"}}}}]\n{STEPS}')
+
+
+def poll_faults(poll: str) -> list[str]:
+    found = faults(f"{HEAD}triggers:\n  - poll: {{every: 10m, {poll}}}\n{STEPS}")
+    return [fault.removeprefix("w.yaml:3: triggers[0].poll") for fault in found]
+
+
+@pytest.mark.parametrize(
+    ("poll", "fault"),
+    [
+        ("uses: log.message, with: {text: hi}", None),
+        (
+            "uses: log.message, with: {text: '{{ cursor }} {{ now }}'}, items: output.x, key: item.y, cursor: output.z",
+            None,
+        ),
+        ("uses: log.mesage", ".uses: unknown action 'log.mesage'; did you mean 'log.message'?"),
+        ("uses: log.message", ".with: log.message needs the argument 'text'"),
+        (
+            "uses: log.message, with: {text: a, txt: b}",
+            ".with.txt: log.message has no argument 'txt'; did you mean 'text'?",
+        ),
+        ("uses: log.message, with: {text: a}, credential: mine", ".credential: log.message takes no credential"),
+        ("uses: slack.post_message, with: {channel: a, text: b}", ": slack.post_message needs a credential: NAME"),
+        (
+            "uses: log.message, with: {text: '{{ event.body }}'}",
+            ".with.text: unknown name 'event'; known: cursor, now (in {{ event.body }})",
+        ),
+        (
+            "uses: log.message, with: {text: a}, items: event.x",
+            ".items: unknown name 'event'; known: output (in event.x)",
+        ),
+        (
+            "uses: log.message, with: {text: a}, key: output.x",
+            ".key: unknown name 'output'; known: item; it is there in respond only (in output.x)",
+        ),
+        (
+            "uses: log.message, with: {text: a}, cursor: item.x",
+            ".cursor: unknown name 'item'; known: output; it is there inside a for_each without `as` only (in item.x)",
+        ),
+    ],
+)
+def test_a_poll_is_checked_as_a_step_is(poll: str, fault: str | None) -> None:
+    assert poll_faults(poll) == ([fault] if fault else [])

@@ -138,9 +138,8 @@ def test_a_schedule_is_a_cron_line_or_an_interval() -> None:
     assert "at least 1s" in the_fault(triggers=[{"schedule": {"every": "10ms"}}])
 
 
-def test_a_trigger_of_this_version_is_a_webhook_or_a_schedule() -> None:
-    assert "expected webhook or schedule, got 'pull'" in the_fault(triggers=[{"pull": {}}])
-    assert "this version does not know poll yet" in the_fault(triggers=[{"poll": {}}])
+def test_a_trigger_is_of_a_known_kind() -> None:
+    assert "expected webhook, schedule, poll or failure, got 'pull'" in the_fault(triggers=[{"pull": {}}])
     assert "one trigger an item" in the_fault(triggers=[{"webhook": {"auth": "none"}, "schedule": {"every": 60}}])
 
 
@@ -151,12 +150,24 @@ def test_triggers_go_through_plain_data_and_back() -> None:
             {"webhook": {"auth": auth, "methods": ["put"], "dedupe": "{{ event.id }}"}},
             {"webhook": {"auth": "none", "path": "open"}},
             {"schedule": {"every": "10m"}},
+            {"failure": {"of": ["orders-*", "stock"]}},
         ]
     ).triggers
     data = triggers_as_data(triggers)
     assert data[1] == {"webhook": {"path": "open", "methods": ["POST"], "auth": "none"}}
     assert data[2] == {"schedule": {"every": 600}}
+    assert data[3] == {"failure": {"of": ["orders-*", "stock"]}}
     assert triggers_from_data(data) == triggers
+
+
+def test_a_failure_trigger_names_workflows_or_patterns() -> None:
+    [trigger] = a_workflow(triggers=[{"failure": {"of": ["orders-*", "stock", "*"]}}]).triggers
+    assert trigger.of == ("orders-*", "stock", "*")
+    assert "must not be empty" in the_fault(triggers=[{"failure": {"of": []}}])
+    assert "'Orders?' is neither a workflow's name nor a pattern" in the_fault(
+        triggers=[{"failure": {"of": ["Orders?"]}}]
+    )
+    assert "expected a list, got 'orders'" in the_fault(triggers=[{"failure": {"of": "orders"}}])
 
 
 def test_a_whole_declaration_goes_through_plain_data_and_back() -> None:
@@ -200,3 +211,23 @@ def test_a_schedule_says_what_becomes_of_missed_times() -> None:
     given = [{"schedule": {"every": "10m"}}, {"schedule": {"every": "10m", "missed": "all"}}]
     assert [trigger.missed for trigger in a_workflow(triggers=given).triggers] == ["once", "all"]
     assert "'skip', 'once' or 'all'" in the_fault(triggers=[{"schedule": {"every": "10m", "missed": "some"}}])
+
+
+def test_a_poll_has_defaults_and_goes_through_plain_data_and_back() -> None:
+    short = {"uses": "rss.items", "with": {"url": "https://x"}, "every": "10m"}
+    whole = {"uses": "http.request", "every": 1, "items": "output.body", "key": "item.n", "credential": "shop"}
+    whole |= {"cursor": "output.body.next", "from": "start", "each": "batch"}
+    polls = a_workflow(triggers=[{"poll": short}, {"poll": whole}]).triggers
+    assert triggers_as_data(polls) == [
+        {"poll": short | {"every": 600, "items": "output", "key": "item.id", "from": "now", "each": "item"}},
+        {"poll": whole},
+    ]
+    assert triggers_from_data(triggers_as_data(polls)) == polls
+
+
+def test_what_a_poll_can_not_be_is_said() -> None:
+    poll = {"uses": "rss.items", "every": "10m"}
+    assert "poll: missing key 'every'" in the_fault(triggers=[{"poll": {"uses": "rss.items"}}])
+    assert "poll.every: at least 1s" in the_fault(triggers=[{"poll": poll | {"every": "10ms"}}])
+    assert "poll.from: expected 'now' or 'start', got 'then'" in the_fault(triggers=[{"poll": poll | {"from": "then"}}])
+    assert "unknown key 'form'; did you mean 'from'?" in the_fault(triggers=[{"poll": poll | {"form": "now"}}])

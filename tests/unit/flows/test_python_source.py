@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prefect import Flow
 
-from flows import Event, schedule, webhook, workflow
+from flows import Event, failure, poll, schedule, webhook, workflow
 from flows.engine.program import Run
-from flows.language.definition import Schedule, Webhook
+from flows.language.definition import Failure, Poll, Schedule, Webhook
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
@@ -168,3 +168,18 @@ def test_a_version_that_lacks_its_workflow_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="defines no workflow 'other'"):
         compile_version(published)
+
+
+def test_triggers_in_python_are_those_of_yaml() -> None:
+    asked = poll(uses="http.request", every="1m", with_={"url": "https://x"}, from_="start", cursor="output.body")
+
+    @workflow(triggers=[webhook(auth="none", when="event.body.a"), failure(of=["orders-*"]), asked])
+    async def watching(event: Event) -> None: ...
+
+    hook, failed, polled = watching.declaration.triggers
+    assert isinstance(hook, Webhook)
+    assert isinstance(failed, Failure)
+    assert isinstance(polled, Poll)
+    assert (hook.when, failed.of) == ("event.body.a", ("orders-*",))
+    assert (polled.every, polled.with_, polled.from_) == (60, {"url": "https://x"}, "start")
+    assert (polled.items, polled.key, polled.cursor) == ("output", "item.id", "output.body")

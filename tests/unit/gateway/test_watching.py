@@ -118,6 +118,33 @@ async def test_what_is_handed_to_prefect_is_counted_and_timed():
     assert told["ipaas_dispatch_seconds_sum"] == 2
 
 
+POLLING = ORDERS.replace("webhook: {auth: none}", "poll: {uses: rss.items, with: {url: 'http://x'}, every: 10m}")
+
+
+async def test_a_poll_that_is_frozen_is_told_of():
+    async with gateway(POLLING) as under_test:
+        labels = '{poll="rss.items",workflow="orders"}'
+        under_test.clock.move(minutes=10)
+        fine, ready = await scrape(under_test), await under_test.http.get("/readyz")
+        assert (fine[f"ipaas_poll_age_seconds{labels}"], fine[f"ipaas_poll_frozen{labels}"]) == (600, 0)
+        assert "frozen_polls" not in ready.json()
+
+        under_test.clock.move(minutes=30)
+        claimed = await under_test.store.claim_poll(claim=90)
+        assert claimed
+        await under_test.store.fail_poll(claimed.hold, error={"code": "remote", "message": "gone"}, retry=60)
+        frozen, ready = await scrape(under_test), await under_test.http.get("/readyz")
+        assert (frozen[f"ipaas_poll_failures{labels}"], frozen[f"ipaas_poll_frozen{labels}"]) == (1, 1)
+        assert ready.json()["frozen_polls"] == [
+            {"workflow": "orders", "poll": "rss.items", "failures": 1, "seconds": 2400}
+        ]
+
+        await under_test.store.set_active("orders", False)
+        under_test.clock.move(minutes=1)
+        assert f"ipaas_poll_frozen{labels}" not in await scrape(under_test)
+        assert "frozen_polls" not in (await under_test.http.get("/readyz")).json()
+
+
 async def test_a_background_loop_that_ends_begins_again_and_is_shown():
     class FailsOnce(MemoryStore):
         failed = False

@@ -27,6 +27,9 @@ triggers:
   - webhook: {auth: {scheme: hmac, header: X-Sig, credential: shop}}
   - schedule: {cron: "0 9 * * 1-5", timezone: Europe/Berlin, missed: all}
   - schedule: {every: 10m}
+  - webhook: {auth: none, path: when, when: "event.body.action == 'opened'"}
+  - poll: {uses: http.request, with: {url: "https://remote.test"}, every: 1m, items: output.body, from: start}
+  - failure: {of: [orders-*]}
 concurrency: {limit: 3, overflow: cancel}
 timeout: 90s
 input: {type: object, required: [id], properties: {id: {type: integer}}}
