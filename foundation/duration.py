@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -31,3 +31,10 @@ Seconds = Annotated[
     WithJsonSchema(WRITTEN | {"exclusiveMinimum": 0}),
 ]
 """For pydantic: takes a written duration, gives seconds."""
+
+_SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
+
+
+def in_seconds(duration: str | float) -> float:
+    """Raises ValueError for what is no duration, or not longer than 0."""
+    return _SECONDS.validate_python(duration)

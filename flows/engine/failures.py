@@ -1,9 +1,11 @@
 """How executions and steps fail here, and errors as the history and expressions have them.
 
 IpaasError
+├── NonDeterministic the author's function did something else than in an earlier run of the execution
 └── NotRun           the execution does not run here, or not any more; nothing was recorded
     ├── HeldElsewhere    another process runs it
     ├── LimitReached     its workflow's limit is reached: it waits for its turn
+    ├── StillWaits       what its steps wait for has not come yet
     └── HandedBack       this process stops; another one goes on with it
 """
 
@@ -29,6 +31,18 @@ class NotRun(IpaasError):
     code = "not_run"
 
 
+class NonDeterministic(IpaasError):
+    """An author's function, started again, did not do what it had done. `fault` says which call differed."""
+
+    code = "nondeterministic"
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(
+            f"{fault}: what is not the same each time (a clock, chance, a file) belongs into a step of its "
+            "own, `await step(function)`, whose result is recorded"
+        )
+
+
 class HeldElsewhere(NotRun):
     def __init__(self) -> None:
         super().__init__("another process runs it now")
@@ -37,6 +51,11 @@ class HeldElsewhere(NotRun):
 class LimitReached(NotRun):
     def __init__(self) -> None:
         super().__init__("its workflow's limit is reached; it runs in its turn")
+
+
+class StillWaits(NotRun):
+    def __init__(self) -> None:
+        super().__init__("what it waits for has not come yet")
 
 
 class HandedBack(NotRun):

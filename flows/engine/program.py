@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapp
     """The program of a compiled YAML workflow."""
 
     async def body(run: Run) -> Any:
+        run.scope.update(run.steps.with_callbacks(run.scope, workflow.steps))
         try:
             await walk(workflow.steps, run.scope, run.steps)
         except Stopped as stop:
@@ -77,6 +79,7 @@ def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapp
         return workflow.rendered_output.render(run.scope)
 
     async def on_failure(run: Run, failure: Exception) -> None:
+        run.scope.update(run.steps.with_callbacks(run.scope, workflow.on_failure))
         error = {"step": failure.path if isinstance(failure, IpaasError) else None, **error_document(failure)}
         try:
             await walk(workflow.on_failure, {**run.scope, "error": as_seen(error)}, run.steps)
@@ -94,9 +97,13 @@ def program_of_function(
     """The program of an author's function, whose calls of actions are its steps."""
 
     namespace = getattr(function, "__globals__", {})
+    code = inspect.unwrap(function).__code__
+
+    def wrote_host(host: str) -> bool:
+        return host in hosts_in_code(version.source, namespace)
 
     async def body(run: Run) -> Any:
-        with calling(run.steps, lambda host: host in hosts_in_code(version.source, namespace)):
+        async with calling(run.steps, run.scope, code.co_filename, wrote_host):
             return await function(run.event)
 
     return Program(version, declaration, body, {}, answer=_answer(declaration))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_TASKS: Final = 100
 """Items up to which each item's actions are tasks of their own; a longer loop is one task."""
+ROUND: Final = "each"
+"""What the history says of a round that is a call of a Python function."""
 _BREATH: Final = 50
 """Items after which others get their turn, should none of the items have had to wait for anything."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -155,7 +157,7 @@ class ForEach(Step):
         return {"items": found}
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Json:
-        rounds = _Rounds(self, rendered["items"])
+        rounds = LoopRounds(self, rendered["items"])
         if len(rounds.items) > MOST_TASKS:
             await doing.as_one(rounds.run)
         else:
@@ -178,7 +180,7 @@ class ForEach(Step):
 
 
 @dataclass
-class _Rounds:
+class LoopRounds:
     """One run of a loop: a few workers that take one item after the other, not a task for each."""
 
     loop: ForEach

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from flows.engine.authors_code import line_in
 from flows.engine.program import program_of_function
 from flows.history import WorkflowVersion
 from flows.language.definition import Declaration, Position
@@ -136,7 +137,7 @@ def _run(source: str, file: str) -> ModuleType:
         said = f"{type(error).__name__}: {error.msg}"
         raise DefinitionError(said, file=file, line=error.lineno, column=error.offset) from None
     except (Exception, SystemExit) as error:
-        raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=_line_of(error, file)) from error
+        raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=line_in(error, file)) from error
     finally:
         _loading.reset(token)
     return module
@@ -156,12 +157,3 @@ def _source_of(function: Function) -> tuple[str, str]:
     if file is None:
         return inspect.getsource(function), "<python>"
     return Path(file).read_text(encoding="utf-8"), str(Path(file).resolve())
-
-
-def _line_of(error: BaseException, file: str) -> int | None:
-    lines, traceback = [], error.__traceback__
-    while traceback:
-        if traceback.tb_frame.f_code.co_filename == file:
-            lines.append(traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return lines[-1] if lines else None

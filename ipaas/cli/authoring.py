@@ -1,4 +1,4 @@
-"""Commands of authors: `check`, `schema`, `diff`."""
+"""Commands of authors: `check`, `schema`, `diff`, `eject`."""
 
 from __future__ import annotations
 
@@ -71,6 +71,15 @@ def diff(paths: Paths = None, as_json: AsJson = False) -> None:
     else:
         for change in changes:
             _print_change(change)
+
+
+@authoring.command()
+def eject(path: Annotated[Path, typer.Argument(help="A YAML workflow.")]) -> None:
+    """Writes the equivalent Python of a YAML workflow. What has none is refused: `file:line: message`."""
+    connect()
+    from ipaas.eject import eject as as_python
+
+    typer.echo(as_python(path), nl=False)
 
 
 async def _published(settings: Settings) -> Sequence[Workflow]:

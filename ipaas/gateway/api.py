@@ -116,7 +116,7 @@ class Wanted(BaseModel):
 _PROBLEM = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": _PROBLEM} for status in statuses}
 
 
@@ -124,7 +124,7 @@ router = APIRouter(
     prefix="/api",
     route_class=GuardedRoute,
     dependencies=[Depends(HTTPBearer(auto_error=False, description="`IPAAS_API_TOKEN`, or one that may only read."))],
-    responses=_problems(401, 422, 503),
+    responses=problems(401, 422, 503),
 )
 
 
@@ -145,7 +145,7 @@ async def list_workflows(request: Request) -> Response:
     return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
 
 
-@router.get("/workflows/{name}", response_model=WorkflowDetail, responses=_problems(404))
+@router.get("/workflows/{name}", response_model=WorkflowDetail, responses=problems(404))
 async def show_workflow(request: Request, name: str) -> Response:
     """One workflow, with its versions."""
     store = _store(request)
@@ -155,13 +155,13 @@ async def show_workflow(request: Request, name: str) -> Response:
     return JsonResponse(workflow_detail(workflow, await store.versions(name), _ui(request)))
 
 
-@router.post("/workflows/{name}/activate", response_model=WorkflowDetail, responses=_problems(403, 404))
+@router.post("/workflows/{name}/activate", response_model=WorkflowDetail, responses=problems(403, 404))
 async def activate_workflow(request: Request, name: str) -> Response:
     """Its hooks accept events again, and its schedules go on. 503, and nothing changed, while Prefect is away."""
     return await _set_active(request, name, True)
 
 
-@router.post("/workflows/{name}/deactivate", response_model=WorkflowDetail, responses=_problems(403, 404))
+@router.post("/workflows/{name}/deactivate", response_model=WorkflowDetail, responses=problems(403, 404))
 async def deactivate_workflow(request: Request, name: str) -> Response:
     """Its hooks answer 409 and its schedules pause; what was accepted still runs. 503 as in activate."""
     return await _set_active(request, name, False)
@@ -187,7 +187,7 @@ async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) 
     return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))
 
 
-@router.get("/executions/{execution_id}", response_model=ExecutionView, responses=_problems(404))
+@router.get("/executions/{execution_id}", response_model=ExecutionView, responses=problems(404))
 async def show_execution(request: Request, execution_id: str) -> Response:
     """One execution with its event, output and steps."""
     execution = await _store(request).execution(execution_id)
@@ -200,7 +200,7 @@ async def show_execution(request: Request, execution_id: str) -> Response:
     "/executions/{execution_id}/replay",
     status_code=202,
     response_model=Replayed,
-    responses=_problems(400, 403, 404, 409, 413),
+    responses=problems(400, 403, 404, 409, 413),
 )
 async def replay_execution(request: Request, execution_id: str, how: ReplayRequest | None = None) -> Response:
     """Runs an ended execution's event again, as a new execution."""
@@ -217,7 +217,7 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
     "/executions/{execution_id}/cancel",
     status_code=202,
     response_model=ExecutionView,
-    responses=_problems(400, 403, 404, 409, 413),
+    responses=problems(400, 403, 404, 409, 413),
 )
 async def cancel_execution(request: Request, execution_id: str, why: CancelRequest | None = None) -> Response:
     """Cancels an execution that has not ended: at once, or within seconds when it runs."""
