@@ -26,6 +26,18 @@ from connectors.kit.registry import BUILT_IN, connectors, load_connectors
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
 from flows.language.schema import language_schema
+from flows.testing.answering import StubbedAnswer
+from flows.testing.cases import (
+    Case,
+    Cases,
+    Expect,
+    ExpectedAnswer,
+    ExpectedRequest,
+    ExpectedStep,
+    GivenEvent,
+    StepError,
+    Stub,
+)
 from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas.checking import CATALOG
@@ -106,6 +118,26 @@ def _action(action: Action[Any, Any]) -> str:
         keys = ", ".join(f"`{key}`" for key in getattr(action.signature.return_annotation, "__annotations__", {}))
         paragraphs.append(f"Output{f' ({keys})' if keys else ''}: {' '.join(returned[1].split())}")
     return "\n\n".join(paragraphs)
+
+
+def cases() -> str:
+    """Every key of a file of test cases."""
+    parts = []
+    for heading, model in {
+        "The file": Cases,
+        "A case": Case,
+        "`event`": GivenEvent,
+        "`answers`": StubbedAnswer,
+        "`stubs`": Stub,
+        "`stubs` … `error`": StepError,
+        "`expect`": Expect,
+        "`expect` … `answer`": ExpectedAnswer,
+        "`expect` … `requests`": ExpectedRequest,
+        "`expect` … `steps`": ExpectedStep,
+    }.items():
+        rows = [(f"`{field.alias or name}`", field.description or "") for name, field in model.model_fields.items()]
+        parts += [f"## {heading}", inspect.getdoc(model) or "", table(("key", "meaning"), rows).rstrip()]
+    return "\n\n".join(parts) + "\n"
 
 
 def schemes() -> str:
@@ -263,6 +295,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "actions": actions,
+    "cases": cases,
     "commands": commands,
     "credentials": credentials,
     "custom-scheme": custom_scheme,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,9 @@ from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 
 D = TypeVar("D", bound=Declaration)
+M = TypeVar("M", bound=BaseModel)
+Keys = Callable[[Path], Sequence[str]]
+"""The keys that are known where there is an unknown one, whose path it gets."""
 
 _KINDS: Final = {tag(kind): kind for kind in KINDS}
 _TAGS: Final = frozenset({*_KINDS, FOR_TIME, FOR_ANSWER})
@@ -85,7 +88,7 @@ def load_workflow(source: pathlib.Path | str, file: str | None = None) -> Workfl
     """
     name = file if file is not None or isinstance(source, str) else str(source)
     try:
-        root = read_yaml(source if isinstance(source, str) else _text_of(source, name), name)
+        root = read_yaml(source if isinstance(source, str) else text_of(source, name), name)
         if not isinstance(root.value, dict):
             line, column = root.position
             raise DefinitionError(
@@ -105,12 +108,18 @@ def declare(
         DefinitionErrors: everything that is wrong with it.
     """
     known = positions or {}
+    read = validated(model, data, lambda place: _known_keys(place, model), file=file, positions=known)
+    return located(read, file, known)
+
+
+def validated(model: type[M], data: Json, keys: Keys, *, file: str | None, positions: Mapping[Path, Position]) -> M:
+    """What an author wrote, as a model. Raises DefinitionErrors: everything that is wrong with it."""
     try:
-        return located(model.model_validate(data), file, known)
+        return model.model_validate(data)
     except ValidationError as invalid:
         found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
-        faults = [_fault(fault, model) for fault in found[:MOST_FAULTS]]
-    placed = [(position_of(known, path), message) for path, message in faults]
+        faults = [_fault(fault, keys) for fault in found[:MOST_FAULTS]]
+    placed = [(position_of(positions, path), message) for path, message in faults]
     raise DefinitionErrors(
         [
             DefinitionError(message, file=file, line=position.line, column=position.column)
@@ -119,7 +128,7 @@ def declare(
     )
 
 
-def _text_of(path: pathlib.Path, name: str | None) -> str:
+def text_of(path: pathlib.Path, name: str | None) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DefinitionError(f"the file is larger than {MAX_BYTES} bytes", file=name)
@@ -135,14 +144,14 @@ def _is_follow_up(fault: Any) -> bool:
     return bool(fault["type"] == "too_short" and fault["input"])
 
 
-def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
+def _fault(fault: Any, keys: Keys) -> tuple[Path, str]:
     """Where the fault is and what to tell the author."""
     place: Path = fault["loc"]
     path = tuple(part for part in place if part not in _TAGS)
     kind, given, context = fault["type"], fault["input"], fault.get("ctx", {})
     where, key = written(path), path[-1] if path else ""
     if kind == "extra_forbidden":
-        return path, _unknown_key(place, model)
+        return path, _unknown_key(place, keys(place))
     if kind == "missing":
         wanted = f": {_MISSING[str(key)]}" if key in _MISSING else ""
         return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
@@ -165,15 +174,19 @@ def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
     return path, f"{where}: {fault['msg']}"
 
 
-def _unknown_key(place: Path, model: type[Declaration]) -> str:
+def _known_keys(place: Path, model: type[BaseModel]) -> list[str]:
     """
     Args:
         place: with the tags of the steps around it, the innermost of which says whose key it is.
     """
+    *around, _ = place
+    innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
+    return keys_of(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
+
+
+def _unknown_key(place: Path, known: Sequence[str]) -> str:
     *around, key = place
     parents = tuple(part for part in around if part not in _TAGS)
-    innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
-    known = _keys(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
     if key in LATER:
         return f"{_prefix(parents)}unknown key {key!r}: this version does not know it yet"
     near = difflib.get_close_matches(str(key), known, n=1)
@@ -181,7 +194,8 @@ def _unknown_key(place: Path, model: type[Declaration]) -> str:
     return f"{_prefix(parents)}unknown key {key!r}; {hint}"
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """As they are written."""
     return [info.alias or name for name, info in model.model_fields.items()]
 
 

@@ -46,9 +46,9 @@ def eject(source: Path | str, file: str | None = None) -> str:
     except Refused as refused:
         steps = (("steps",), definition.steps), (("on_failure",), definition.on_failure)
         place = next(place for at, block in steps for place, step in _places(block, at) if step is refused.step)
-        line, column = definition.position(*place)
+        position = definition.position(*place)
         message = f"step {refused.step.id}: {refused}"
-        raise DefinitionError(message, file=definition.file, line=line, column=column) from None
+        raise DefinitionError(message, file=definition.file, line=position.line, column=position.column) from None
     return code
 
 
@@ -179,8 +179,8 @@ class _Module:
         return Group(f"{kind}(", [(f"{key}=", literal(value)) for key, value in said.items()], ")")
 
     def _refuse(self, place: Place, reason: str) -> None:
-        line, column = self._definition.position(*place)
-        raise DefinitionError(reason, file=self._definition.file, line=line, column=column)
+        position = self._definition.position(*place)
+        raise DefinitionError(reason, file=self._definition.file, line=position.line, column=position.column)
 
     def _imports(self, lines: Sequence[str]) -> list[str]:
         packages: dict[str, set[str]] = {"flows": {"Event", "workflow", *self._ejected.words}}

@@ -9,6 +9,7 @@ import pytest
 from executing import block, post, step, steps
 
 from flows.language.definition import Declaration
+from flows.language.files import find_workflow_files
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
@@ -38,7 +39,7 @@ output: {status: 201}
 
 @pytest.mark.parametrize(
     "source",
-    [DECLARED, *(path.read_text() for path in sorted(CATALOG.glob("*.yaml")))],
+    [DECLARED, *(path.read_text() for path in find_workflow_files([CATALOG]))],
     ids=lambda text: text.split()[1],
 )
 def test_the_workflow_says_the_same_of_itself(source: str, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_what_has_no_equivalent_is_refused_with_its_line(name: str) -> None:
     with pytest.raises(DefinitionError) as refused:
         eject(f"name: test\n{source}", "orders.yaml")
 
-    assert (refused.value.file, refused.value.line) == ("orders.yaml", line)
+    assert str(refused.value).startswith(f"orders.yaml:{line}:")
     assert said in str(refused.value)
 
 
@@ -156,5 +157,5 @@ def test_what_is_too_deep_for_python_is_refused() -> None:
 
 
 def test_a_faulty_workflow_is_refused_as_ever() -> None:
-    with pytest.raises(DefinitionError, match=r"orders\.yaml:2:43: .*unknown step 'b'"):
+    with pytest.raises(DefinitionError, match=r"orders\.yaml:2:\d+: .*unknown step 'b'"):
         eject("name: test\nsteps: [{id: a, uses: log.message, with: {text: '{{ steps.b.output }}'}}]", "orders.yaml")
