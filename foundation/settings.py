@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] | None = Field(default=None, description="text on a terminal, else json.")
     retention: Seconds = Field(
-        default=30 * 86_400, description="How long ended executions are kept, as in 30d, here and in Prefect."
+        default=30 * 86_400,
+        description="How long ended executions and old versions are kept, as in 30d; executions in Prefect, too.",
     )
     retention_count: int | None = Field(
         default=None, gt=0, description="How many ended executions are kept at most; default: any number."

@@ -110,7 +110,7 @@ class _Inference:
     def _lookup(self, node: nodes.Getattr | nodes.Getitem, key: Any, loose: bool) -> Shape:
         base, path = self.of(node.node, loose=loose), path_of(node.node)
         if isinstance(key, str) and "mapping" in base.kinds:
-            if key not in base.keys and base.closed and base.kinds == {"mapping"} and not (loose or self._asks):
+            if key not in base.keys and base.closed and base.kinds <= {"mapping", "null"} and not (loose or self._asks):
                 near = nearest(key, base.keys)
                 known = f"did you mean {near!r}?" if near else f"it has {listed(base.keys) or 'nothing'}"
                 self.faults.append(f"{path} has no {key!r}; {known}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from jsonschema import Draft202012Validator, SchemaError
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, BOOLEAN, NULL, Shape, mapping, union
 from flows.language.definition import Json, Model
+from flows.language.input_schema import malformed_part
 from flows.language.place import Place
 from flows.language.step import Doing, Inner, Scope, Step
 from flows.language.wait import LongDuration, WaitTimeout
@@ -65,12 +67,15 @@ class Approve(Step):
         self._message = place.at("approve", "message").value(self.approve.message)
 
     def check(self, place: Place) -> None:
-        if self.approve.form is None:
-            return
-        try:
-            Draft202012Validator.check_schema(self.approve.form)
-        except SchemaError as error:
-            place.at("approve", "form", *error.absolute_path).fault(f"not a JSON Schema: {error.message}")
+        super().check(place)
+        place.at("approve", "message").shape(self.approve.message)
+        if self.approve.form is not None and (malformed := malformed_part(self.approve.form)) is not None:
+            path, message = malformed
+            place.at("approve", "form", *path).fault(f"not a JSON Schema: {message}")
+
+    def gives(self, place: Place) -> Shape:
+        form = ANYTHING if self.approve.form is None else of_schema(self.approve.form)
+        return mapping({"approved": BOOLEAN, "by": ANYTHING, "at": ANYTHING, "form": union([form, NULL])})
 
     def render(self, scope: Scope) -> dict[str, Json]:
         message = self._message.render(scope)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression
+from flows.expressions.shapes import ANYTHING, STRING, Shape, mapping
 from flows.language.definition import Json, Name
 from flows.language.place import Place
 from flows.language.step import Doing, Scope, Step
@@ -42,6 +43,13 @@ class Call(Step):
     def compile(self, place: Place) -> None:
         super().compile(place)
         self._body = place.at("with").value(self.with_)
+
+    def check(self, place: Place) -> None:
+        super().check(place)
+        place.at("with").shape(self.with_)
+
+    def gives(self, place: Place) -> Shape:
+        return ANYTHING if self.wait else mapping({"execution_id": STRING})
 
     def render(self, scope: Scope) -> dict[str, Json]:
         return {"body": self._body.render(scope)}

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from connectors.webhooks import build_scheme
+from connectors.webhooks import build_scheme, scheme_names
 from flows.language.definition import AuthSpec, Declaration, Path, Poll, Schedule, Webhook
 from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
@@ -145,13 +145,23 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
         try:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
-            faults.add((*path, "auth"), error.message.removeprefix("auth: "))
+            message = error.message.removeprefix("auth: ")
+            key = _key_of(webhook.auth, message)
+            faults.add((*path, "auth", *key), message.removeprefix(f"{key[0]}: ") if key else message)
     place = Place(faults, {}, path, EVENT_NAMES)
     dedupe = place.at("dedupe")
     dedupe.value(webhook.dedupe)
     dedupe.shape(webhook.dedupe)
     if webhook.when is not None:
         place.at("when").condition(webhook.when)
+
+
+def _key_of(auth: AuthSpec, message: str) -> Sequence[str]:
+    """The key of `auth` that a message about it is of; none when it is of something that is missing."""
+    if auth.scheme not in scheme_names():
+        return ("scheme",)
+    named = (key for key in auth.options if message.startswith(f"{key}: ") or f" no option {key!r}" in message)
+    return list(named)[:1]
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:

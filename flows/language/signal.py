@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression
+from flows.expressions.shapes import BOOLEAN, Shape, mapping
 from flows.language.definition import Json
 from flows.language.place import Place
 from flows.language.step import Doing, Scope, Step
@@ -33,6 +34,14 @@ class Signal(Step):
         super().compile(place)
         self._name = place.at("signal").value(self.signal)
         self._body = place.at("body").value(self.body)
+
+    def check(self, place: Place) -> None:
+        super().check(place)
+        place.at("signal").shape(self.signal)
+        place.at("body").shape(self.body)
+
+    def gives(self, place: Place) -> Shape:
+        return mapping({"delivered": BOOLEAN})
 
     def render(self, scope: Scope) -> dict[str, Json]:
         return {"signal": signal_name(self._name.render(scope)), "body": self._body.render(scope)}

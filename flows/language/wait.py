@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from flows.expressions import Expression, is_template
+from flows.expressions.shapes import ANYTHING, NULL, Shape
 from flows.language.definition import Duration, Json, Model
 from flows.language.place import Place
 from flows.language.step import Doing, Scope, Step
@@ -94,12 +95,20 @@ class Wait(Step):
             self._signal = place.at("wait", "signal").value(self.wait.signal)
 
     def check(self, place: Place) -> None:
+        super().check(place)
+        if isinstance(self.wait, WaitFor):
+            place.at("wait", "until").shape(self.wait.until)
+            place.at("wait", "signal").shape(self.wait.signal)
         until = self.wait.until if isinstance(self.wait, WaitFor) else None
         if until is not None and not (isinstance(until, str) and is_template(until)):
             try:
                 instant(until)
             except ExpressionError as error:
                 place.at("wait", "until").fault(str(error))
+
+    def gives(self, place: Place) -> Shape:
+        answered = isinstance(self.wait, WaitFor) and self.wait.until is None
+        return ANYTHING if answered else NULL
 
     def render(self, scope: Scope) -> dict[str, Json]:
         if not isinstance(self.wait, WaitFor):

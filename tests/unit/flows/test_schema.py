@@ -63,7 +63,8 @@ def test_the_shipped_workflows_name_it(file: Path) -> None:
 
 
 NOT_STRUCTURE = {
-    "a scheme's option", "an impossible cron", "a cron of six fields", "a timezone",
+    "a scheme's option", "a scheme's option of another type", "a scheme's option that is missing",
+    "an impossible cron", "a cron of six fields", "a timezone",
     "an input that is no JSON Schema", "an answer that nobody waits for", "a status that there is not",
     "an output of another type", "an output for a list", "what a set gives", "vars of another type",
 }  # fmt: skip
