@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from executing import bench, in_yaml
 
+import flows
 from connectors.kit.registry import BUILT_IN, registry
 from connectors.webhooks import scheme_names
 from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
@@ -196,6 +197,10 @@ def test_the_reference_has_exactly_the_keys_of_each_kind(kind: str) -> None:
 def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
     text = page("reference/workflow-yaml.md")
     assert missing_from(text, (*Concurrency.model_fields, *METHODS, *Rounds.model_fields)) == []
+
+
+def test_the_reference_names_all_that_python_workflows_are_given() -> None:
+    assert missing_from(page("reference/workflow-python.md"), flows.__all__) == []
 
 
 def missing_from(text: str, names: Iterable[str]) -> Sequence[str]:
