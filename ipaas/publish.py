@@ -11,11 +11,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.flows import load_flow_from_entrypoint
 
 from connectors.kit.registry import registry
-from flows.history import HistoryStore
+from flows.drawing.picture import graph_of
+from flows.history import HistoryStore, WorkflowVersion
 from flows.language.check import check_files
 from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
 from flows.language.files import YAML_SUFFIXES, defines_workflows, find_workflow_files
+from flows.language.graph import Graph
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
@@ -68,6 +70,16 @@ def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
         elif defines_workflows(path):
             flows += load_python_file(path)
     return flows
+
+
+def graph_of_version(version: WorkflowVersion) -> Graph | None:
+    """A published version's graph; None when it does not compile any more."""
+    try:
+        if version.language == "yaml":
+            return graph_of(load_workflow(version.source, file=version.file), version.source, registry())
+        return graph_of(Declaration.model_validate(version.declaration), version.source, registry())
+    except DefinitionError:  # published by another version of ipaas, or with other connectors
+        return None
 
 
 async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[WorkflowFlow]) -> None:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, field_validator
 
 from flows.expressions import Expression
 from flows.language.definition import LONGEST_NAME, Json, Model, Path
+from flows.language.graph import Node, groups_of
 from flows.language.place import Place
 
 STEP_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -177,6 +178,21 @@ class Step(Model):
     def inner(self) -> Sequence[Inner]:
         """Its blocks, in the order in which they are written."""
         return ()
+
+    def summary(self) -> str:
+        """What it does, in a few words: what its author wrote under its kind's key."""
+        said = self.model_dump(mode="json", by_alias=True).get(self.kind)
+        if isinstance(said, Mapping):
+            return ", ".join(map(str, said))
+        if isinstance(said, float):
+            return f"{said:g} s"  # a duration
+        return said if isinstance(said, str) else ""
+
+    def as_node(self) -> Node:
+        """It in a picture, with its blocks. It is compiled already."""
+        groups, edges = groups_of(self.inner())
+        condition = None if self.if_ is None else str(self.if_)
+        return Node(self.id, self.kind, self.summary(), condition, self.on_error == "continue", groups, edges)
 
     def compile(self, place: Place) -> None:
         """Compiles its own expressions; what is wrong with them and what they refer to is told to `place`."""

@@ -15,6 +15,7 @@ from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
 from ipaas.cli.serving import serving
+from ipaas.cli.showing import showing
 from ipaas.cli.workflows import workflows
 from ipaas.failing import fail
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, running):
+for commands in (serving, authoring, showing, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,
