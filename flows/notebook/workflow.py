@@ -1,0 +1,259 @@
+"""A workflow in a notebook: it shows itself as a picture, is awaited to run, and deploys itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from connectors.kit.registry import registry
+from flows.drawing.picture import Picture, graph_of, picture_of_execution
+from flows.drawing.states import UNFINISHED, Record, duration, told
+from flows.language.check import check_declaration, check_workflow
+from flows.language.event import Event
+from flows.language.faults import DefinitionErrors
+from flows.language.input_schema import InputSchema
+from flows.language.yaml_source import load_workflow
+from flows.notebook.inline import run_inline
+from flows.notebook.live import Live
+from flows.notebook.platform import Platform, deploy, now
+from flows.notebook.shown import Bundle, Drawing, Said, Shown, Table
+from flows.notebook.stubs import Stubs
+from flows.on_prefect.compile import compile_version
+from flows.on_prefect.flow import WorkflowFlow, version_of
+from flows.on_prefect.python_source import load_python
+from foundation.errors import IpaasError
+from foundation.settings import Settings
+
+Where = Literal["here", "platform"]
+_POLL_SECONDS: Final = 0.3
+_COLUMNS: Final = ("execution", "where", "status", "accepted", "took", "error")
+
+
+@dataclass(repr=False)
+class Run(Shown):
+    """An execution that has ended. Values are as they were recorded: secrets in them are masked.
+
+    Attributes:
+        steps: with their inputs where it ran here.
+        seconds: from when it was accepted to its end.
+        is_shown: its picture stands below its cell already.
+    """
+
+    id: str
+    where: Where
+    status: str
+    output: Any
+    error: Mapping[str, Any] | None
+    steps: Sequence[Record]
+    accepted_at: datetime
+    seconds: float | None
+    picture: Picture
+    is_shown: bool = False
+
+    def bundle(self) -> Bundle:
+        return Said(self.said()).bundle() if self.is_shown else self.drawing().bundle()
+
+    def said(self) -> str:
+        place = "" if self.where == "here" else f", on the platform as {self.id}"
+        took = "" if self.seconds is None else f" in {duration(self.seconds)}"
+        message = f": {self.error['message']}" if self.error else ""
+        return f"{self.status.replace('_', ' ')}{took}{place}{message}"
+
+    def drawing(self) -> Drawing:
+        return Drawing(self.picture, self.said(), self.steps, {"output": self.output, "error": self.error})
+
+
+@dataclass(repr=False)
+class NotebookWorkflow(Shown):
+    """
+    Attributes:
+        flow: the Prefect flow that it is.
+    """
+
+    flow: WorkflowFlow
+    _picture: Picture
+    _ran: list[Run] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.flow.declaration.name
+
+    async def __call__(
+        self,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | list[str]] | None = None,
+        stubs: Stubs | None = None,
+        on: Where = "here",
+    ) -> Run:
+        """Runs it for one event; the picture follows.
+
+        Args:
+            body, headers, query: the event's. The platform takes a body only.
+            stubs: then nothing is sent: by step `{"output": …}` or `{"error": {…}}`, by address
+                `{"json": …}` or `{"status": 503}`: `{"POST https://stock.example/*": {"json": {"ok": True}}}`.
+            on: `platform` starts it on the running platform, which must have this very version.
+
+        Raises:
+            IpaasError: the body does not fit `input`, or the platform does not take it. An execution that fails
+                raises nothing: see its `status`.
+        """
+        if schema := self.flow.declaration.input:
+            for fault in InputSchema(schema).errors(body, most=1):
+                raise IpaasError(f"the body does not fit the workflow's input: {fault['path']}: {fault['message']}")
+        if on == "platform" and (stubs is not None or headers or query):
+            raise IpaasError("the platform is given a body only; stubs, headers and query are for runs here")
+        if on not in ("here", "platform"):
+            raise IpaasError(f"on={on!r}: expected here or platform")
+        live = Live()
+        if on == "platform":
+            ran = await self._on_platform(body, live)
+        else:
+            lower = {name.lower(): value for name, value in (headers or {}).items()}
+            ran = await self._here(Event(body=body, headers=lower, query=dict(query or {})), stubs, live)
+        live.show(ran.drawing, last=True)
+        ran.is_shown = live.is_kept
+        self._ran.append(ran)
+        return ran
+
+    async def _here(self, event: Event, stubs: Stubs | None, live: Live) -> Run:
+        execution, steps = await run_inline(
+            self.flow,
+            event,
+            stubs=stubs,
+            watch=lambda records: live.show(lambda: self._running(records())),
+        )
+        took = execution.finished_at and execution.finished_at - execution.accepted_at
+        return Run(
+            id=execution.id,
+            where="here",
+            status=str(execution.status),
+            output=execution.output,
+            error=execution.error,
+            steps=steps,
+            accepted_at=execution.accepted_at,
+            seconds=took.total_seconds() if took else None,
+            picture=self._with(steps),
+        )
+
+    async def _on_platform(self, body: Any, live: Live) -> Run:
+        platform = Platform.find(Settings())
+        there = await platform.version_of(self.name)
+        if there != self.flow.published.version:
+            known = f"has another version of it, {there}" if there else f"knows no workflow {self.name}"
+            raise IpaasError(f"the platform {known}: {self.name.replace('-', '_')}.deploy() first")
+        execution_id = await platform.start(self.name, body)
+        while (found := await platform.execution(execution_id))["status"] in UNFINISHED:
+            live.show(partial(self._running, list(map(told, found["steps"]))))
+            await asyncio.sleep(_POLL_SECONDS)
+        return self._ended_there(found)
+
+    def _ended_there(self, found: Mapping[str, Any]) -> Run:
+        steps, accepted = list(map(told, found["steps"])), datetime.fromisoformat(found["accepted_at"])
+        return Run(
+            id=found["id"],
+            where="platform",
+            status=found["status"],
+            output=found["output"],
+            error=found["error"],
+            steps=steps,
+            accepted_at=accepted,
+            seconds=_seconds(found),
+            picture=self._with(steps),
+        )
+
+    def _running(self, records: Sequence[Record]) -> Drawing:
+        return Drawing(self._with(records), "running", records)
+
+    def _with(self, records: Sequence[Record]) -> Picture:
+        return picture_of_execution(self.name, self._picture.graph, records)
+
+    def executions(self, on: Where = "here", limit: int = 50) -> Table:
+        """The newest executions first: those of this cell, or with `on="platform"` those of the workflow there."""
+        if on == "platform":
+            found = now(Platform.find(Settings()).executions(self.name, limit))
+            rows = [
+                _row(one["id"], on, one["status"], one["accepted_at"], _seconds(one), one["error"]) for one in found
+            ]
+        else:
+            newest = self._ran[::-1][:limit]
+            rows = [
+                _row(one.id, one.where, one.status, one.accepted_at.isoformat(), one.seconds, one.error)
+                for one in newest
+            ]
+        return Table(_COLUMNS, rows)
+
+    def deploy(self) -> Said:
+        """Deploys it to the running platform, as `ipaas deploy` does.
+
+        Raises:
+            DefinitionError: a Python workflow can't be loaded from its cell alone: what it uses must stand in it.
+            ConfigurationError, StorageUnavailable, IpaasError: there is no platform that takes it.
+        """
+        settings, version = Settings(), self.flow.published
+        if version.language == "python":
+            load_python(version)
+        now(deploy(version, settings))
+        return Said(f"{self.name} is deployed as version {version.version}")
+
+    def bundle(self) -> Bundle:
+        description = self.flow.declaration.description.partition("\n")[0]
+        return Drawing(self._picture, f"{self.name}{f': {description}' if description else ''}").bundle()
+
+
+def _row(
+    execution: str, where: str, status: str, accepted: str, seconds: float | None, error: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    took = "" if seconds is None else duration(seconds)
+    moment = datetime.fromisoformat(accepted).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return dict(zip(_COLUMNS, (execution, where, status, moment, took, (error or {}).get("message")), strict=True))
+
+
+def _seconds(found: Mapping[str, Any]) -> float | None:
+    if not found["finished_at"]:
+        return None
+    ended, accepted = datetime.fromisoformat(found["finished_at"]), datetime.fromisoformat(found["accepted_at"])
+    return (ended - accepted).total_seconds()
+
+
+def from_yaml(text: str, file: str | None = None) -> NotebookWorkflow:
+    """The workflow that the text describes.
+
+    Args:
+        file: what it is called in messages.
+
+    Raises:
+        DefinitionErrors: everything that `ipaas check` finds wrong with it.
+    """
+    workflow = load_workflow(text, file=file)
+    if faults := check_workflow(workflow, registry()):
+        raise DefinitionErrors(faults)
+    version = version_of(workflow, text, language="yaml", file=_published_from(workflow.name))
+    return _in_notebook(compile_version(version))
+
+
+def from_flow(flow: WorkflowFlow) -> NotebookWorkflow:
+    """The workflow that a function decorated with `@workflow(…)` is.
+
+    Raises:
+        DefinitionErrors: its triggers or its `input` are wrong.
+    """
+    if faults := check_declaration(flow.declaration):
+        raise DefinitionErrors(faults)
+    return _in_notebook(flow)
+
+
+def _in_notebook(flow: WorkflowFlow) -> NotebookWorkflow:
+    declaration = flow.program.declaration
+    return NotebookWorkflow(flow, Picture(flow.name, graph_of(declaration, flow.published.source, registry())))
+
+
+def _published_from(name: str) -> str:
+    """What the platform tells as its file: there is none, but modules beside the notebook can be imported."""
+    return str(Path.cwd() / f"{name} (a notebook's cell)")
