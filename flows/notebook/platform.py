@@ -96,13 +96,15 @@ async def deploy(version: WorkflowVersion, settings: Settings) -> None:
     Raises:
         ConfigurationError, StorageUnavailable: there is no platform, or its history can't be used.
     """
-    store = open_store(settings.database)
-    await store.open()
-    try:
-        async with prefect() as client:
+    async with prefect() as client:
+        store = open_store(settings.database)
+        await store.open()
+        try:
             await deploy_version(client, store, version)
-    finally:
-        await store.close()
+        except httpx.HTTPError as error:
+            raise IpaasError(f"Prefect's API at {client.api_url} does not answer: {type(error).__name__}") from None
+        finally:
+            await store.close()
 
 
 @asynccontextmanager
