@@ -18,7 +18,7 @@ from flows.engine.replay import steps_before
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event
-from flows.language.input_schema import InputSchema
+from flows.language.input_schema import check_input
 from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
@@ -40,12 +40,6 @@ class PrefectUnavailable(IpaasError):
     retriable = True
 
 
-class UnfitEvent(IpaasError):
-    """The event's body does not fit the workflow's `input`."""
-
-    code = "unfit_event"
-
-
 async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) -> str:
     """Starts the current version of a workflow for this event, active or not; the execution's id.
 
@@ -57,7 +51,7 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
     if known is None:
         raise NotFound(f"no workflow {workflow}")
     declaration = Declaration.model_validate(known.current.declaration)
-    check_input(declaration, event)
+    check_input(declaration, event.body)
     new = NewExecution(
         id=new_id(),
         workflow=workflow,
@@ -68,14 +62,6 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
     )
     await store.accept([new])
     return new.id
-
-
-def check_input(declaration: Declaration, event: Event) -> None:
-    """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
-    if declaration.input is None:
-        return
-    for error in InputSchema(declaration.input).errors(event.body, most=1):
-        raise UnfitEvent(f"the body does not fit the workflow's input: {error['path']}: {error['message']}")
 
 
 async def cancel(

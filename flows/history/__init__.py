@@ -6,22 +6,38 @@ Importing it loads no database library: `open_store` does, for whoever needs a s
 from __future__ import annotations
 
 from flows.history.documents import Document
-from flows.history.interfaces import Admission, Archive, Callers, Catalogue, HistoryStore, Inbox, Running, Takeover
+from flows.history.interfaces import (
+    Admission,
+    Archive,
+    Callers,
+    Catalogue,
+    HistoryStore,
+    Inbox,
+    Running,
+    Takeover,
+    Waits,
+)
 from flows.history.memory import MemoryStore
 from flows.history.records import (
     Accepted,
+    Delivery,
     Execution,
     Hold,
     Json,
     Limits,
     NewExecution,
+    NewWait,
     Page,
     Refusal,
     Status,
     StepExecution,
     Trigger,
+    Wait,
+    WaitKind,
     Workflow,
     WorkflowVersion,
+    signal_address,
+    step_address,
 )
 from foundation.clock import Clock
 
@@ -31,6 +47,7 @@ __all__ = [
     "Archive",
     "Callers",
     "Catalogue",
+    "Delivery",
     "Document",
     "Execution",
     "HistoryStore",
@@ -40,6 +57,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "NewExecution",
+    "NewWait",
     "Page",
     "Refusal",
     "Running",
@@ -47,9 +65,14 @@ __all__ = [
     "StepExecution",
     "Takeover",
     "Trigger",
+    "Wait",
+    "WaitKind",
+    "Waits",
     "Workflow",
     "WorkflowVersion",
     "open_store",
+    "signal_address",
+    "step_address",
 ]
 
 

@@ -46,7 +46,7 @@ def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) 
         if queue:
             queues.append(queue)
         if limits.get(workflow, (0, ""))[1] == "cancel":
-            _end_overflow(connection, workflow, limits[workflow][0], rooms[workflow], now)
+            _end_overflow(connection, workflow, limits[workflow][0], rooms[workflow], time)
     queues.sort(key=lambda queue: (queue[0].accepted_at, queue[0].id))
     return _hand_over(connection, [one.id for one in in_turn(queues, limit)], now, now + timedelta(seconds=claim))
 
@@ -101,13 +101,13 @@ def _unclaimed(connection: Connection, workflow: str, limit: int, now: datetime)
     return _oldest(connection, queue.limit(limit))
 
 
-def _end_overflow(connection: Connection, workflow: str, limit: int, room: int, now: datetime) -> None:
+def _end_overflow(connection: Connection, workflow: str, limit: int, room: int, time: DatabaseTime) -> None:
     beyond = _oldest(connection, _queue(workflow, IS_WAITING).offset(room).limit(_CANCELLED_AT_ONCE))
-    end_beyond_limit(connection, [one.id for one in beyond], limit, now)
+    end_beyond_limit(connection, [one.id for one in beyond], limit, time)
 
 
-def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit: int, now: datetime) -> None:
-    end(connection, execution_ids, Status.CANCELLED, now, error=to_document(limit_reached(limit)))
+def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit: int, time: DatabaseTime) -> None:
+    end(connection, execution_ids, Status.CANCELLED, time, error=to_document(limit_reached(limit)))
 
 
 def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until: datetime) -> list[Execution]:

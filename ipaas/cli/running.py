@@ -97,14 +97,14 @@ def _given_event(body: str | None, event: str | None) -> Event:
 def _run_here(
     settings: Settings, file: Path | None, name: str | None, event: Event, dry_run: bool, as_json: bool
 ) -> None:
+    from flows.language.input_schema import check_input
     from ipaas import local
     from ipaas.logs import set_up_logging
-    from ipaas.operations import check_input
 
     set_up_logging(settings)
     logging.getLogger("prefect").setLevel(logging.WARNING)
     flow = _flow_of_file(file, name) if file else run(_flow_of_history(settings, name or ""))
-    check_input(flow.declaration, event)
+    check_input(flow.declaration, event.body)
     if not dry_run:
         _print_end(run(local.run_local(flow, event, settings)), None)
         return

@@ -9,11 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from flows.language.input_schema import UnfitEvent
 from foundation.errors import IpaasError, NotFound, StorageUnavailable
 from ipaas import operations
 from ipaas.gateway.json_response import JsonResponse
 
-_STATUS = {NotFound: 404, operations.Conflict: 409, operations.UnfitEvent: 422}
+_STATUS = {NotFound: 404, operations.Conflict: 409, UnfitEvent: 422}
 
 
 class Problem(Exception):

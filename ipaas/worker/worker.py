@@ -118,7 +118,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             admit_more=self._dispatcher.poke,
             fetch_more=self._poke.set,
         )
-        self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
+        self.runtime.more_may_start = self._dispatcher.poke
 
     def _pool_id(self) -> UUID | None:
         return self._work_pool.id if self._work_pool else None

@@ -15,10 +15,19 @@ from store_suite.dispatch import DispatchSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.running import RunningSuite
+from store_suite.waits import WaitsSuite
 
 
 class StoreSuite(
-    CatalogueSuite, InboxSuite, DispatchSuite, AdmissionSuite, RunningSuite, HoldSuite, CallersSuite, ArchiveSuite
+    CatalogueSuite,
+    InboxSuite,
+    DispatchSuite,
+    AdmissionSuite,
+    RunningSuite,
+    HoldSuite,
+    WaitsSuite,
+    CallersSuite,
+    ArchiveSuite,
 ):
     @pytest.fixture
     def clock(self) -> ManualClock:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flows.history.documents import handed_over
-from flows.history.memory.state import Kept, MemoryState
+from flows.history.memory.state import Kept
+from flows.history.memory.waits import MemoryWaits
 from flows.history.records import Execution, Status
 from flows.history.rows import limit_reached
 from flows.history.turns import in_turn
 
 
-class MemoryAdmission(MemoryState):
+class MemoryAdmission(MemoryWaits):
     async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
         now = self._clock.now()
         chosen = in_turn(self._queues(now), limit)
@@ -35,15 +36,15 @@ class MemoryAdmission(MemoryState):
         for workflow, queue in waiting.items():
             room = self._room(workflow)
             free[workflow] += queue[:room]
-            self._end_overflow(workflow, queue[room:], now)
+            self._end_overflow(workflow, queue[room:])
         return sorted((queue for queue in free.values() if queue), key=lambda queue: queue[0].age)
 
-    def _end_overflow(self, workflow: str, beyond: Sequence[Kept], now: datetime) -> bool:
+    def _end_overflow(self, workflow: str, beyond: Sequence[Kept]) -> bool:
         """Ends what is beyond the limit, where the workflow says so."""
         limit, overflow = self._limit(workflow)
         if overflow == "cancel":
             for kept in beyond:
-                kept.end(Status.CANCELLED, now, error=limit_reached(limit))
+                self._end_execution(kept, Status.CANCELLED, error=limit_reached(limit))
         return overflow == "cancel"
 
     def _admit(self, kept: Kept, now: datetime) -> None:

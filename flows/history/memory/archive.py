@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from flows.history.memory.state import MemoryState
+from flows.history.memory.waits import MemoryWaits
 from flows.history.records import Execution, Page, Status
 
 
-class MemoryArchive(MemoryState):
+class MemoryArchive(MemoryWaits):
     async def execution(self, execution_id: str) -> Execution | None:
         kept = self._executions.get(execution_id)
         return replace(kept.whole(), replayed_by=self._replayed_by(execution_id)) if kept else None
@@ -52,8 +52,9 @@ class MemoryArchive(MemoryState):
             return None
         if not kept.status.is_final and kept.execution.cancel_requested is None:
             kept.change(cancel_requested={"by": by, "reason": reason})
-        if kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None:
-            kept.end(Status.CANCELLED, self._clock.now())
+        is_nowhere = kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None
+        if kept.status is Status.WAITING or is_nowhere:
+            self._end_execution(kept, Status.CANCELLED)
         return kept.ended()
 
     async def prune(self, *, before: datetime, limit: int) -> int:
@@ -73,6 +74,7 @@ class MemoryArchive(MemoryState):
         for key in over:
             del self._deliveries[key]
         self._callers = {note: until for note, until in self._callers.items() if until > now}
+        self._kept_answers = {address: one for address, one in self._kept_answers.items() if one.expires_at > now}
         return len(over)
 
     async def compact(self) -> bool:

@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.history.documents import from_document, limited_document, to_document
-from flows.history.records import Execution, Hold, Json, Limits, NewExecution, Status, StepExecution, WorkflowVersion
+from flows.history.records import (
+    Execution,
+    Hold,
+    Json,
+    Limits,
+    NewExecution,
+    Status,
+    StepExecution,
+    Wait,
+    WorkflowVersion,
+)
 from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, end_of_open_steps, in_order_of_start
 from foundation.clock import Clock, SystemClock
 
@@ -35,6 +45,7 @@ class Kept:
     claimed_until: datetime | None = None
     dispatched_at: datetime | None = None
     seen_at: datetime | None = None
+    waits: dict[str, Wait] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -64,8 +75,11 @@ class Kept:
         self.execution = replace(self.execution, **values)
 
     def end(self, status: Status, now: datetime, **values: Any) -> None:
-        self.change(status=status, finished_at=now, owner=None, lease_until=None, **values)
+        self.change(status=status, finished_at=now, owner=None, lease_until=None, parked_at=None, **values)
         self.claimed_until = None
+        for wait in self.waits.values():
+            if wait.ended_at is None:
+                self.waits[wait.path] = replace(wait, ended_at=now)
         for step in self.steps.values():
             if step.status is Status.RUNNING:
                 self.steps[step.path] = replace(step, status=end_of_open_steps(status), finished_at=now)
@@ -88,7 +102,16 @@ class Kept:
         return replace(self.ended(), event=from_document(self.event))
 
     def whole(self) -> Execution:
-        return replace(self.with_event(), steps=in_order_of_start(copy.deepcopy(list(self.steps.values()))))
+        waits = sorted(self.waits.values(), key=lambda wait: (wait.begun_at, wait.path))
+        steps = in_order_of_start(copy.deepcopy(list(self.steps.values())))
+        return replace(self.with_event(), steps=steps, waits=tuple(copy.deepcopy(waits)))
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    answer: Json
+    by: str | None
+    expires_at: datetime
 
 
 class MemoryState:
@@ -103,6 +126,8 @@ class MemoryState:
         """By dedupe key."""
         self._callers: dict[tuple[str, str], datetime] = {}
         """By execution and waiter: until when the note counts."""
+        self._kept_answers: dict[str, KeptAnswer] = {}
+        """By address."""
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
@@ -148,6 +173,8 @@ def kept_execution(new: NewExecution, limits: Limits) -> Kept:
         flow_run_id=new.flow_run_id,
         replay_of=new.replay_of,
         parent_id=new.parent_id,
+        parent_path=new.parent_path,
+        depth=new.depth,
         trace=new.trace,
     )
     steps = {step.path: kept_step(step, limits) for step in new.steps}
