@@ -53,6 +53,9 @@ class Approve(Step):
 
     _message: Expression = PrivateAttr()
 
+    def summary(self) -> str:
+        return self.approve.message
+
     @property
     def has_address(self) -> bool:
         return True

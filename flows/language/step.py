@@ -255,8 +255,6 @@ class Step(Model):
         said = self.model_dump(mode="json", by_alias=True).get(self.kind)
         if isinstance(said, Mapping):
             return ", ".join(map(str, said))
-        if isinstance(said, float):
-            return f"{said:g} s"  # a duration
         return said if isinstance(said, str) else ""
 
     def as_node(self) -> Node:

@@ -77,6 +77,13 @@ class Wait(Step):
     _until: Expression = PrivateAttr()
     _signal: Expression = PrivateAttr()
 
+    def summary(self) -> str:
+        if not isinstance(self.wait, WaitFor):
+            return f"for {self.wait:g} s"
+        if self.wait.until is not None:
+            return f"until {self.wait.until}"
+        return f"for {self.wait.signal}" if self.wait.signal is not None else "for a callback"
+
     @property
     def has_address(self) -> bool:
         return isinstance(self.wait, WaitFor) and self.wait.callback is True

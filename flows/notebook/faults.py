@@ -13,6 +13,7 @@ from foundation.printable import printable
 _AROUND = 1
 """Lines that are shown before and after one with a fault."""
 _RED = "color:#cf222e"
+_CODE = "font-family:monospace;white-space:pre;overflow-x:auto"
 
 
 class CellFaults(Shown):
@@ -33,7 +34,7 @@ class CellFaults(Shown):
             f'<span style="{_RED}">{escape(text)}</span>' if wrong else escape(text) for text, wrong in parts
         )
         return {
-            "text/html": f'<div><b style="{_RED}">{counted}</b><pre style="overflow-x:auto">{html}</pre></div>',
+            "text/html": f'<div><b style="{_RED}">{counted}</b><pre style="{_CODE}">{html}</pre></div>',
             "text/plain": "\n".join([counted, *(text for text, _ in parts)]),
         }
 

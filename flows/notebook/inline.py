@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,19 +15,19 @@ from blocks import PrefectCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
 from flows.drawing.states import Record, recorded
-from flows.engine.execution import accept_event, run_execution
-from flows.engine.invoke import Attempts, Invocation, call_directly
-from flows.engine.journal import BufferedJournal
+from flows.engine.inline import run_inline
+from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
+from flows.engine.journal import BufferedJournal, Journal
 from flows.engine.runtime import Runtime
 from flows.expressions import render_template
-from flows.history import Execution, MemoryStore, StepExecution
+from flows.history import Execution, MemoryStore, Running, StepExecution
 from flows.language.event import Event
 from flows.notebook.platform import prefect
 from flows.notebook.stubs import StandIns, Stubbed, Stubs
+from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.process import use_runtime
-from foundation.clock import SystemClock
-from foundation.errors import IpaasError
+from foundation.clock import Clock, SystemClock
 from foundation.masking import Masker, process_masker
 from foundation.settings import Settings
 
@@ -32,34 +35,21 @@ Watch = Callable[[Callable[[], Sequence[Record]]], None]
 """Is called when a step has begun or ended, with what gives all that is recorded by then."""
 
 
-async def run_inline(
-    flow: WorkflowFlow, event: Event, *, stubs: Stubs | None, watch: Watch
+async def run_here(
+    flow: WorkflowFlow, event: Event, *, others: Iterable[WorkflowFlow], stubs: Stubs | None, watch: Watch
 ) -> tuple[Execution, Sequence[Record]]:
     """Runs the workflow for this event, with its retries and timeouts; the execution, and its steps with their inputs.
 
-    With stubs nothing is sent, and credentials are stand-ins. Without, everything is real, and credentials come from
-    the running platform.
+    With stubs nothing is sent, credentials are stand-ins, and waiting takes no time. Without, everything is real, and
+    credentials come from the running platform.
+
+    Args:
+        others: the workflows that it can call.
     """
-    settings, clock = Settings(), SystemClock()
+    settings = Settings()
     stubbed = None if stubs is None else Stubbed(stubs)
-    masker = Masker() if stubbed else process_masker
-    inputs: dict[str, Any] = {}
-    journals: list[BufferedJournal] = []
-    perform = stubbed.invoke if stubbed else call_directly
-
-    def records() -> list[Record]:
-        steps = journals[0].steps.values() if journals else ()
-        return [replace(recorded(step), input=inputs.get(step.path)) for step in steps]
-
-    async def invoke(invocation: Invocation, attempts: Attempts) -> Any:
-        if invocation.action is not None:
-            inputs[invocation.path] = masker.mask_json(dict(invocation.arguments))
-        return await perform(invocation, attempts)
-
-    def journal(*arguments: Any) -> BufferedJournal:
-        journals.append(_Watched(*arguments, told=lambda: watch(records)))
-        return journals[0]
-
+    clock, masker = (_Skipping(), Masker()) if stubbed else (SystemClock(), process_masker)
+    seen = _Seen(masker, stubbed.invoke if stubbed else call_directly, watch)
     async with new_client(
         httpx.MockTransport(stubbed.answer) if stubbed else None, egress_allow=settings.egress_allow
     ) as http:
@@ -71,25 +61,78 @@ async def run_inline(
             render=render_template,
             connectors=settings.connectors,
         )
-        async with Runtime(store=MemoryStore(clock), services=services, clock=clock) as runtime:
+        store = MemoryStore(clock)
+        for other in others:
+            await store.publish(other.published)
+        async with Runtime(store=store, services=services, clock=clock) as runtime:
             with use_runtime(runtime):
-                execution_id = await accept_event(runtime, flow.program, event)
-                await run_execution(runtime, execution_id, flow.program, invoke=invoke, open_journal=journal)
-            execution = await runtime.store.execution(execution_id)
-    if execution is None:
-        raise IpaasError(f"workflow {flow.name} ended without an outcome")
-    return execution, [replace(recorded(step), input=inputs.get(step.path)) for step in execution.steps]
+                execution = await run_inline(
+                    runtime,
+                    flow.program,
+                    event,
+                    program_of=lambda version: compile_version(version).program,
+                    invoke=seen.invoke,
+                    open_journal=seen.journal,
+                )
+    return execution, seen.records()
+
+
+class _Skipping(SystemClock):
+    """A clock that goes on as time does, and jumps over what is waited for."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        self._ahead += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+class _Seen:
+    """What is seen of the execution while it runs: its steps, and what their actions are called with, masked."""
+
+    def __init__(self, masker: Masker, invoke: Invoke, watch: Watch) -> None:
+        self._masker, self._invoke, self._watch = masker, invoke, watch
+        self._inputs: dict[str, Any] = {}
+        self._root: str | None = None
+        self._is_root = False
+        self._steps: Mapping[str, StepExecution] = {}
+
+    async def invoke(self, invocation: Invocation, attempts: Attempts) -> Any:
+        if invocation.action is not None and self._is_root:
+            self._inputs[invocation.path] = self._masker.mask_json(dict(invocation.arguments))
+        return await self._invoke(invocation, attempts)
+
+    def journal(self, history: Running, execution: Execution, clock: Clock, lost: Callable[[], None]) -> Journal:
+        """Of the execution, or of one that it calls: one at a time runs here."""
+        self._root = self._root or execution.id
+        self._is_root = execution.id == self._root
+        if not self._is_root:
+            return BufferedJournal(history, execution, clock, lost)
+        journal = _Watched(history, execution, clock, lost)
+        journal.told = partial(self._watch, self.records)
+        self._steps = journal.steps
+        return journal
+
+    def records(self) -> list[Record]:
+        return [replace(recorded(step), input=self._inputs.get(step.path)) for step in self._steps.values()]
 
 
 class _Watched(BufferedJournal):
-    def __init__(self, *arguments: Any, told: Callable[[], None]) -> None:
-        super().__init__(*arguments)
-        self._told = told
+    """
+    Attributes:
+        told: is called when a step has begun or ended.
+    """
+
+    told: Callable[[], None]
 
     async def started(self, step: StepExecution) -> None:
         await super().started(step)
-        self._told()
+        self.told()
 
     async def ended(self, step: StepExecution) -> None:
         await super().ended(step)
-        self._told()
+        self.told()

@@ -21,7 +21,9 @@ Bundle = dict[str, str]
 _MOST_STEPS: Final = 200
 """Steps whose input and output are shown."""
 _MOST_CHARACTERS: Final = 4_000
-_CODE: Final = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0 .3em 1.2em;font-size:90%"
+_CODE: Final = (
+    "font-family:monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0 .3em 1.2em;font-size:90%"
+)
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 _CELL: Final = "padding:.2em .8em .2em 0;text-align:left;vertical-align:top"
 

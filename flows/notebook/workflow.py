@@ -18,7 +18,7 @@ from flows.language.event import Event
 from flows.language.faults import DefinitionErrors
 from flows.language.input_schema import InputSchema
 from flows.language.yaml_source import load_workflow
-from flows.notebook.inline import run_inline
+from flows.notebook.inline import run_here
 from flows.notebook.live import Live
 from flows.notebook.platform import Platform, deploy, now
 from flows.notebook.shown import Bundle, Drawing, Said, Shown, Table
@@ -31,6 +31,8 @@ from foundation.settings import Settings
 
 Where = Literal["here", "platform"]
 _POLL_SECONDS: Final = 0.3
+_made: Final[dict[str, WorkflowFlow]] = {}
+"""The notebook's workflows, the newest of each name: what its others can call."""
 _COLUMNS: Final = ("execution", "where", "status", "accepted", "took", "error")
 
 
@@ -123,9 +125,10 @@ class NotebookWorkflow(Shown):
         return ran
 
     async def _here(self, event: Event, stubs: Stubs | None, live: Live) -> Run:
-        execution, steps = await run_inline(
+        execution, steps = await run_here(
             self.flow,
             event,
+            others=[one for one in _made.values() if one.name != self.name],
             stubs=stubs,
             watch=lambda records: live.show(lambda: self._running(records())),
         )
@@ -251,6 +254,7 @@ def from_flow(flow: WorkflowFlow) -> NotebookWorkflow:
 
 def _in_notebook(flow: WorkflowFlow) -> NotebookWorkflow:
     declaration = flow.program.declaration
+    _made[flow.name] = flow
     return NotebookWorkflow(flow, Picture(flow.name, graph_of(declaration, flow.published.source, registry())))
 
 

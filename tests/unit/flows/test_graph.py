@@ -71,6 +71,12 @@ def test_each_kind_says_in_its_authors_words_what_it_does() -> None:
         - {{id: short, for_each: [1, 2], {SAY}}}
         - {{id: again, repeat: {{until: steps.look.output}}, steps: [{{id: look, {SAY}}}]}}
         - {{id: pause, wait: 2s}}
+        - {{id: due, wait: {{until: "{{{{ event.body.due }}}}"}}}}
+        - {{id: paid, wait: {{signal: "paid-1", timeout: 3d}}}}
+        - {{id: back, wait: {{callback: true}}}}
+        - {{id: ask, approve: {{message: "Sure?", notify: [{{id: mail, {SAY}}}]}}}}
+        - {{id: other, call: another-one}}
+        - {{id: tell, signal: "paid-2"}}
         - {{id: end, if: event.body.enough, stop: {{output: 1}}}}
         - {{id: bad, fail: "No such {{{{ event.body.it }}}}", on_error: continue}}
     """)
@@ -80,10 +86,17 @@ def test_each_kind_says_in_its_authors_words_what_it_does() -> None:
         "loop": "line of event.body.items",
         "short": "item of 2 items: log.message",
         "again": "until steps.look.output",
-        "pause": "2 s",
+        "pause": "for 2 s",
+        "due": "until {{ event.body.due }}",
+        "paid": "for paid-1",
+        "back": "for a callback",
+        "ask": "Sure?",
+        "other": "another-one",
+        "tell": "paid-2",
         "end": "",
         "bad": "No such {{ event.body.it }}",
     }
+    assert node(found, "ask").groups[0].label == "notify"
     assert node(found, "use").condition == "event.body.big"
     assert node(found, "bad").may_fail
 
