@@ -25,10 +25,12 @@ class CellFaults(Shown):
 
     def __init__(self, lines: Sequence[str], faults: Sequence[DefinitionError]) -> None:
         self._lines = [printable(line) for line in lines]
-        self._faults = [((fault.line or 0) + 1, getattr(fault, "column", None), fault.message) for fault in faults]
+        self._faults = [
+            ((fault.line or 0) + 1, getattr(fault, "column", None), printable(fault.message)) for fault in faults
+        ]
 
     def bundle(self) -> Bundle:
-        counted = f"{len(self._faults)} {'fault' if len(self._faults) == 1 else 'faults'} in this cell"
+        counted = _counted(self._faults)
         parts = list(self._parts())
         html = "\n".join(
             f'<span style="{_RED}">{escape(text)}</span>' if wrong else escape(text) for text, wrong in parts
@@ -60,8 +62,12 @@ def _marker(line: str, column: int | None) -> str:
     return f"{' ' * start}{'^' if column else '^' * max(len(line.strip()), 1)}"
 
 
+def _counted(faults: Sequence[object]) -> str:
+    return f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'} in this cell"
+
+
 class CellError(DefinitionErrors):
     """A cell whose workflow is wrong. What is wrong is shown already, so that a notebook shows one line of it."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"CellError: {len(self.errors)} in this cell; see above"]
+        return [f"CellError: {_counted(self.errors)}; see above"]

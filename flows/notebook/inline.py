@@ -102,9 +102,12 @@ class _Seen:
         self._steps: Mapping[str, StepExecution] = {}
 
     async def invoke(self, invocation: Invocation, attempts: Attempts) -> Any:
-        if invocation.action is not None and self._is_root:
-            self._inputs[invocation.path] = self._masker.mask_json(dict(invocation.arguments))
-        return await self._invoke(invocation, attempts)
+        is_seen = invocation.action is not None and self._is_root
+        try:
+            return await self._invoke(invocation, attempts)
+        finally:  # not before: by now the secrets of its credential are known, and masked
+            if is_seen:
+                self._inputs[invocation.path] = self._masker.mask_json(dict(invocation.arguments))
 
     def journal(self, history: Running, execution: Execution, clock: Clock, lost: Callable[[], None]) -> Journal:
         """Of the execution, or of one that it calls: one at a time runs here."""

@@ -22,7 +22,7 @@ def add_to(shell: Any) -> None:
     def magic(name: str, made_of: Callable[[str], dict[str, NotebookWorkflow]]) -> None:
         def run(line: str, cell: str) -> None:
             first = f"%%{name} {line}".rstrip()
-            shell.push(_made(made_of, first, cell, display))
+            shell.push(made_of_cell(made_of, first, cell, display))
 
         run.__doc__ = f"%%{name}: a workflow in {'YAML' if made_of is of_yaml else 'Python'}, checked and drawn."
         shell.register_magic_function(run, magic_kind="cell", magic_name=name)
@@ -40,10 +40,17 @@ def add_to(shell: Any) -> None:
     shell.events.register("post_run_cell", wrap)
 
 
-def _made(
+def made_of_cell(
     made_of: Callable[[str], dict[str, NotebookWorkflow]], first: str, cell: str, display: Callable[[Any], Any]
 ) -> dict[str, NotebookWorkflow]:
-    """Raises CellError, when what is wrong with the cell has been shown."""
+    """The cell's workflows by their names in the notebook, each shown.
+
+    Args:
+        first: the cell's first line, the magic's own.
+
+    Raises:
+        CellError: what is wrong with the cell has been shown.
+    """
     try:
         made = made_of(cell)
     except DefinitionError as error:

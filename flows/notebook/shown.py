@@ -64,8 +64,8 @@ class Drawing(Shown):
         source = base64.b64encode(svg.encode()).decode()
         html = "".join(
             (
-                f"<div><div>{escape(printable(self.said))}</div>",
-                f'<img alt="{escape(self.picture.title)}" style="max-width:100%" '
+                f"<div><div>{_text(self.said)}</div>",
+                f'<img alt="{_text(self.picture.title)}" style="max-width:100%" '
                 f'src="data:image/svg+xml;base64,{source}">',
                 *(_details(record) for record in self.records[:_MOST_STEPS]),
                 _rest(len(self.records) - _MOST_STEPS),
