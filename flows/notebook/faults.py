@@ -51,9 +51,11 @@ class CellFaults(Shown):
                 yield "     …", False
             last = number
             yield f"{number:>4} │ {line}", False
-            for at, column, message in self._faults:
-                if at == number:
-                    yield f"     │ {_marker(line, column)} {message}", True
+            marked = ""
+            for column, message in (fault[1:] for fault in self._faults if fault[0] == number):
+                if marked != (marked := _marker(line, column)):
+                    yield f"     │ {marked}", True
+                yield f"     │ {' ' * marked.index('^')}{message}", True
 
 
 def _marker(line: str, column: int | None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tutorial_notebook import execute, shown, tags, tutorial
 from platform_process import Platform
+from tutorial_notebook import execute, shown, tags, tutorial
 
 
 def test_a_cell_is_deployed_and_runs_on_the_platform(

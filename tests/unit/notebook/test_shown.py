@@ -95,7 +95,8 @@ def test_a_fault_points_into_its_cell() -> None:
         "1 fault in this cell",
         "   4 │   - id: a",
         "   5 │     uses: log.mesage",
-        "     │     ^^^^^^^^^^^^^^^^ steps[0].uses: unknown action 'log.mesage'; did you mean 'log.message'?",
+        "     │     ^^^^^^^^^^^^^^^^",
+        "     │     steps[0].uses: unknown action 'log.mesage'; did you mean 'log.message'?",
     ]
     assert error.value._render_traceback_() == ["CellError: 1 fault in this cell; see above"]
 
@@ -103,13 +104,19 @@ def test_a_fault_points_into_its_cell() -> None:
 def test_of_lines_far_apart_those_around_each_fault_are_shown() -> None:
     faults = [DefinitionError("first", line=1), DefinitionError("last", line=8)]
     text = CellFaults(["%%workflow", *"abcdefgh"], faults).bundle()["text/plain"]
-    assert [line.split()[0] for line in text.splitlines()[1:]] == ["1", "2", "│", "3", "…", "8", "9", "│"]
+    assert [line.split()[0] for line in text.splitlines()[1:]] == ["1", "2", "│", "│", "3", "…", "8", "9", "│", "│"]
 
 
 def test_a_fault_with_a_column_points_at_it() -> None:
     fault = DefinitionError("here", line=1)
     fault.column = 3  # type: ignore[attr-defined]
-    assert CellFaults(["%%workflow", "abcdef"], [fault]).bundle()["text/plain"].endswith("     │   ^ here")
+    assert CellFaults(["%%workflow", "abcdef"], [fault]).bundle()["text/plain"].endswith("\n     │   ^\n     │   here")
+
+
+def test_faults_of_one_line_are_marked_once() -> None:
+    faults = [DefinitionError("first", line=1), DefinitionError("second", line=1)]
+    text = CellFaults(["%%workflow", "  ab"], faults).bundle()["text/plain"]
+    assert text.splitlines()[2:] == ["   2 │   ab", "     │   ^^", "     │   first", "     │   second"]
 
 
 def test_a_cell_becomes_a_workflow_of_its_name() -> None:
