@@ -167,7 +167,7 @@ def _rounds(node: Node | None, records: Sequence[Record], rounds: Mapping[str, S
         any(one.status in FAILED and (one.step in outermost or one.path.endswith("]")) for one in found)
         for found in rounds.values()
     )
-    said = f"{ended} rounds" if total is None else f"{ended} of {total}"
+    said = f"{ended} {'round' if ended == 1 else 'rounds'}" if total is None else f"{ended} of {total}"
     return f"{said}, {failed} failed" if failed else said
 
 

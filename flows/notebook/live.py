@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -24,12 +25,25 @@ class Live:
     def __init__(self) -> None:
         self._update, self.is_kept = _place()
         self._shown_at = 0.0
+        self._what: Callable[[], Shown] | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     def show(self, what: Callable[[], Shown], *, last: bool = False) -> None:
-        """Shows what this gives, unless something was shown a moment ago."""
-        if self._update is not None and (last or time.monotonic() - self._shown_at >= _SECONDS):
-            self._update(what())
-            self._shown_at = time.monotonic()
+        """Shows what this gives: at once, or, when something was shown a moment ago, in a moment."""
+        if self._update is None:
+            return
+        self._what, left = what, self._shown_at + _SECONDS - time.monotonic()
+        if last or left <= 0:
+            self._now()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(left, self._now)
+
+    def _now(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        if self._update is not None and self._what is not None:
+            self._update(self._what())
+        self._later, self._shown_at = None, time.monotonic()
 
 
 def _place() -> tuple[Callable[[Shown], None] | None, bool]:

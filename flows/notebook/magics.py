@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.language.faults import DefinitionErrors
 from flows.notebook.faults import CellError, CellFaults
+from flows.notebook.shown import Said
 from flows.notebook.workflow import NotebookWorkflow, from_flow, from_yaml
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_text
@@ -30,14 +31,21 @@ def add_to(shell: Any) -> None:
     magic("workflow", of_yaml)
     magic("workflow-python", of_python)
 
-    def wrap(result: Any = None) -> None:
-        """Functions that a plain cell has decorated become what the magics make of a cell."""
-        for name, value in list(shell.user_ns.items()):
-            if isinstance(value, WorkflowFlow) and not name.startswith("_"):
-                shell.user_ns[name] = from_flow(value)
-                display(shell.user_ns[name])
+    shell.events.register("post_run_cell", lambda result: wrap_flows(shell.user_ns, display))
 
-    shell.events.register("post_run_cell", wrap)
+
+def wrap_flows(names: dict[str, Any], display: Callable[[Any], Any]) -> None:
+    """Functions that a plain cell has decorated become what the magics make of a cell; what is wrong is shown."""
+    for name, value in list(names.items()):
+        if not isinstance(value, WorkflowFlow) or name.startswith("_"):
+            continue
+        try:
+            names[name] = from_flow(value)
+        except DefinitionError as error:
+            del names[name]  # it could not be run, and would be told again after every cell
+            display(Said(f"{name} is no workflow: {error}"))
+        else:
+            display(names[name])
 
 
 def made_of_cell(

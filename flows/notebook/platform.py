@@ -130,8 +130,11 @@ def now(work: Coroutine[Any, Any, T]) -> T:
 
 def _addresses(settings: Settings) -> Mapping[str, str]:
     """Where the parts of the platform in the home answer; empty when none runs there."""
-    told = _read(settings.home / "addresses.json")
-    addresses: dict[str, str] = json.loads(told) if told else {}
+    path = settings.home / "addresses.json"
+    try:
+        addresses: dict[str, str] = json.loads(_read(path) or "{}")
+    except ValueError:
+        raise ConfigurationError(f"{path} is broken: remove it, and start `ipaas up` again") from None
     return addresses
 
 

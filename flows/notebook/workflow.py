@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ Where = Literal["here", "platform"]
 _POLL_SECONDS: Final = 0.3
 _made: Final[dict[str, WorkflowFlow]] = {}
 """The notebook's workflows, the newest of each name: what its others can call."""
+_ran: Final[dict[str, list[Run]]] = {}
+"""What ran here, by the workflow's name: a cell that is run again makes another object, and keeps it."""
 _COLUMNS: Final = ("execution", "where", "status", "accepted", "took", "error")
 
 
@@ -79,7 +81,6 @@ class NotebookWorkflow(Shown):
 
     flow: WorkflowFlow
     _picture: Picture
-    _ran: list[Run] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -121,7 +122,7 @@ class NotebookWorkflow(Shown):
             ran = await self._here(Event(body=body, headers=lower, query=dict(query or {})), stubs, live)
         live.show(ran.drawing, last=True)
         ran.is_shown = live.is_kept
-        self._ran.append(ran)
+        _ran.setdefault(self.name, []).append(ran)
         return ran
 
     async def _here(self, event: Event, stubs: Stubs | None, live: Live) -> Run:
@@ -178,14 +179,14 @@ class NotebookWorkflow(Shown):
         return picture_of_execution(self.name, self._picture.graph, records)
 
     def executions(self, on: Where = "here", limit: int = 50) -> Table:
-        """The newest executions first: those of this cell, or with `on="platform"` those of the workflow there."""
+        """The newest executions first: those that ran here, or with `on="platform"` those of the workflow there."""
         if on == "platform":
             found = now(Platform.find(Settings()).executions(self.name, limit))
             rows = [
                 _row(one["id"], on, one["status"], one["accepted_at"], _seconds(one), one["error"]) for one in found
             ]
         else:
-            newest = self._ran[::-1][:limit]
+            newest = _ran.get(self.name, [])[::-1][:limit]
             rows = [
                 _row(one.id, one.where, one.status, one.accepted_at.isoformat(), one.seconds, one.error)
                 for one in newest

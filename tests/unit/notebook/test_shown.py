@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import sys
@@ -16,10 +17,12 @@ import pytest
 from flows.drawing.picture import Picture
 from flows.drawing.states import Record, State
 from flows.language.graph import Graph, Node
+from flows.notebook import live as live_module
 from flows.notebook.faults import CellError, CellFaults
 from flows.notebook.live import Live
-from flows.notebook.magics import made_of_cell, of_python, of_yaml
+from flows.notebook.magics import made_of_cell, of_python, of_yaml, wrap_flows
 from flows.notebook.shown import Drawing, Said, Shown, Table
+from flows.on_prefect.python_source import load_python_text
 from foundation.errors import DefinitionError
 
 HOSTILE = "</pre></details><script>alert(1)</script><img src=x onerror=alert(1)> \x1b[31m\ud800"
@@ -141,6 +144,21 @@ def test_a_python_cell_becomes_its_functions(tmp_path: Path, monkeypatch: pytest
     assert error.value.line == 2
 
 
+def test_what_a_plain_cell_has_decorated_becomes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    head = "from flows import Event, schedule, workflow\n"
+    right = load_python_text(f"{head}@workflow()\nasync def right(event: Event): ...\n", "cell")
+    wrong = load_python_text(
+        f"{head}@workflow(triggers=[schedule(cron='61 * * * *')])\nasync def wrong(event: Event): ...\n", "cell"
+    )
+    names, shown = {**right, **wrong, "other": 1}, list[Any]()
+    wrap_flows(names, shown.append)
+    wrap_flows(names, shown.append)
+    assert names == {"right": shown[0], "other": 1}
+    assert len(shown) == 2
+    assert "wrong is no workflow: cell:2: " in repr(shown[1])
+
+
 class Handle:
     def __init__(self) -> None:
         self.updates: list[Any] = []
@@ -160,13 +178,15 @@ def sentence(text: str) -> Callable[[], Said]:
     return lambda: Said(text)
 
 
-def test_in_jupyter_what_is_shown_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_jupyter_what_is_shown_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     handle, first = Handle(), list[Any]()
 
     def display(what: Any, *, display_id: bool) -> Handle:
         first.append(what)
         return handle
 
+    monkeypatch.setattr(live_module, "_SECONDS", 0.01)
+    monkeypatch.setattr(live_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
     shell = SimpleNamespace(kernel=object())
     stand_in(
         monkeypatch,
@@ -176,8 +196,14 @@ def test_in_jupyter_what_is_shown_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     live = Live()
     live.show(sentence("one"))
     live.show(sentence("too soon"))
+    live.show(sentence("in a moment"))
+    assert (first, handle.updates) == ([Said("one")], [])
+    await asyncio.sleep(0.05)
+    assert handle.updates == [Said("in a moment")]
+    live.show(sentence("too soon again"))
     live.show(sentence("last"), last=True)
-    assert (first, handle.updates, live.is_kept) == ([Said("one")], [Said("last")], True)
+    await asyncio.sleep(0.05)
+    assert (handle.updates[1:], live.is_kept) == ([Said("last")], True)
 
 
 def test_in_marimo_too_until_the_cells_value_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
