@@ -11,7 +11,7 @@ from prefect import State
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.replay import steps_before
@@ -72,6 +72,7 @@ async def cancel(
     Raises:
         NotFound: there is no such execution.
         Conflict: it has already ended.
+        PrefectUnavailable: it waits for something outside, and can't be ended in Prefect; nothing was changed.
     """
     reason = "".join(one if one.isprintable() else " " for one in reason)  # Prefect can't take every text
     before = await store.execution(execution_id)
@@ -79,11 +80,25 @@ async def cancel(
         raise NotFound(f"no execution {execution_id}")
     if before.status.is_final:
         raise Conflict(f"execution {execution_id} has already ended: {before.status}")
+    if before.status is Status.WAITING and before.flow_run_id:
+        await _cancel_paused_run(client, before.flow_run_id, cancellation(by, reason)["message"])
     execution = await store.request_cancel(execution_id, by=by, reason=reason)
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
     return after or before
+
+
+async def _cancel_paused_run(client: PrefectClient, flow_run_id: str, message: str) -> None:
+    """Nobody runs it, so nobody would end it in Prefect later on."""
+    cancelled: State[Any] = Cancelled(message=message)
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await client.set_flow_run_state(UUID(flow_run_id), cancelled, force=True)
+    except ObjectNotFound:
+        return
+    except (httpx.HTTPError, OSError, TimeoutError) as error:
+        raise _away(error) from error
 
 
 async def _cancel_flow_run(
@@ -183,4 +198,8 @@ async def _set_schedules(client: PrefectClient, deployment_id: str, active: bool
     except ObjectNotFound:
         return  # deployed anew with its next execution, and then in the state the history says
     except (httpx.HTTPError, OSError, TimeoutError) as error:
-        raise PrefectUnavailable(f"Prefect does not answer ({type(error).__name__}); nothing was changed") from error
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> PrefectUnavailable:
+    return PrefectUnavailable(f"Prefect does not answer ({type(error).__name__}); nothing was changed")

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.history import Execution, Status, StepExecution, Trigger, Workflow
+from flows.engine.waiting_for import open_waits, waiting_for
+from flows.history import Execution, Status, StepExecution, Trigger, Wait, Workflow
+from ipaas.decisions import approval_id
 
 
 class StepView(BaseModel):
@@ -39,6 +41,7 @@ class ExecutionSummary(BaseModel):
 
 
 class ExecutionView(ExecutionSummary):
+    waiting_for: str | None
     event: Any
     output: Any
     steps: list[StepView]
@@ -47,6 +50,25 @@ class ExecutionView(ExecutionSummary):
 class ExecutionList(BaseModel):
     items: list[ExecutionSummary]
     next_cursor: str | None
+
+
+class ApprovalView(BaseModel):
+    id: str
+    execution_id: str
+    step: str
+    message: str
+    form: Any
+    """A JSON Schema."""
+    asked_at: datetime
+    due_at: datetime | None
+    decided_at: datetime | None
+    decided_by: str | None
+    decision: Any
+
+
+class ApprovalList(BaseModel):
+    items: list[ApprovalView]
+    next_cursor: str | None = None
 
 
 class WorkflowView(BaseModel):
@@ -90,9 +112,25 @@ def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
     return ExecutionView(
         **summary(execution, ui_url),
+        waiting_for=waiting_for(open_waits(execution.waits)) if execution.status is Status.WAITING else None,
         event=execution.event,
         output=execution.output,
         steps=[_step(step) for step in execution.steps],
+    )
+
+
+def approval_view(wait: Wait) -> ApprovalView:
+    return ApprovalView(
+        id=approval_id(wait),
+        execution_id=wait.execution_id,
+        step=wait.path,
+        message=wait.document["message"],
+        form=wait.document["form"],
+        asked_at=wait.begun_at,
+        due_at=wait.due_at,
+        decided_at=wait.ended_at,
+        decided_by=wait.answered_by,
+        decision=wait.answer,
     )
 
 

@@ -268,7 +268,7 @@ class Platform:
                 document = self.execution(execution_id)
             except httpx.TransportError:
                 return None
-            return document if document.get("status") not in ("accepted", "running") else None
+            return document if document.get("status") not in ("accepted", "running", "waiting") else None
 
         return eventually(ask, seconds, f"execution {execution_id} ends")
 

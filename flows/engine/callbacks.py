@@ -41,13 +41,17 @@ class Callbacks:
     def __init__(self, signer: Signer, base_url: str = "http://127.0.0.1:8080") -> None:
         self._signer, self._base_url = signer, base_url.rstrip("/")
 
-    def url(self, execution_id: str, path: str) -> str:
-        named = f"{execution_id}:{path}"
+    def url(self, kind: str, execution_id: str, path: str) -> str:
+        """
+        Args:
+            kind: what the step wants: `callback` or `approval`.
+        """
+        named = f"{kind}:{execution_id}:{path}"
         token = f"{_encoded(named.encode())}.{_encoded(self._signer.sign(_PURPOSE, named))}"
         return f"{self._base_url}/callbacks/{token}"
 
-    def read(self, token: str) -> tuple[str, str] | None:
-        """The execution and the path of the step; None when the token is none of ours."""
+    def read(self, token: str) -> tuple[str, str, str] | None:
+        """The kind, the execution and the path of the step; None when the token is none of ours."""
         named, _, signature = token.partition(".")
         try:
             text, signed = _decoded(named).decode(), _decoded(signature)
@@ -55,8 +59,8 @@ class Callbacks:
             return None
         if not self._signer.has_signed(_PURPOSE, text, signed):
             return None
-        execution_id, _, path = text.partition(":")
-        return execution_id, path
+        kind, execution_id, path = text.split(":", 2)
+        return kind, execution_id, path
 
 
 def _encoded(value: bytes) -> str:

@@ -53,7 +53,6 @@ async def run_inline(
         if executions[0].status.is_final or not due:
             return executions[0]
         await runtime.clock.sleep(max((min(due) - runtime.clock.now()).total_seconds(), 0.0))
-        await store.wake(limit=_AT_ONCE)
 
 
 async def _published(runtime: Runtime, workflow: str, version: str) -> WorkflowVersion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -34,8 +33,8 @@ class Recursion(IpaasError):
 class Outside(Protocol):
     """One execution's."""
 
-    def callbacks(self, paths: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """The addresses of steps, by id, of pairs of id and path."""
+    def callback(self, kind: str, path: str) -> str:
+        """The address that a step can be answered at."""
         ...
 
     async def wait(self, wait: NewWait, parking: Parking) -> Answer | None:
@@ -53,9 +52,8 @@ class HistoryOutside:
     def __init__(self, runtime: Runtime, execution: Execution) -> None:
         self._runtime, self._store, self._execution = runtime, runtime.store, execution
 
-    def callbacks(self, paths: Iterable[tuple[str, str]]) -> dict[str, str]:
-        url = self._runtime.callbacks.url
-        return {step_id: url(self._execution.id, path) for step_id, path in paths}
+    def callback(self, kind: str, path: str) -> str:
+        return self._runtime.callbacks.url(kind, self._execution.id, path)
 
     async def wait(self, wait: NewWait, parking: Parking) -> Answer | None:
         await parking.park(wait)

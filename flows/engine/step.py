@@ -73,10 +73,8 @@ class Steps:
 
     def with_callbacks(self, scope: Scope, steps: Sequence[Step], prefix: str = "") -> Scope:
         """The scope, in which the addresses of these steps are known."""
-        if not (found := list(with_address(steps))):
-            return scope
-        addresses = self.outside.callbacks((step_id, f"{prefix}{step_id}") for step_id in found)
-        return {**scope, "callbacks": {**scope.get("callbacks", {}), **addresses}}
+        addresses = {one: self.outside.callback(kind, f"{prefix}{one}") for one, kind in with_address(steps)}
+        return {**scope, "callbacks": {**scope.get("callbacks", {}), **addresses}} if addresses else scope
 
     def known(self, path: str) -> StepExecution | None:
         """How a step ended, if it did. One that another step's end cancelled has not: whoever comes by it runs it."""

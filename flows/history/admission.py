@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, func, select, update
 
-from flows.history import payloads
+from flows.history import payloads, waits
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import HANDED_OVER_CHARACTERS, handed_over, to_document
 from flows.history.ends import end
@@ -32,6 +32,7 @@ Candidate = Row[Any]
 
 
 def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> list[Execution]:
+    waits.wake(connection, limit, time)
     waiting, to_dispatch = _queued(connection, IS_WAITING), _queued(connection, IS_TO_DISPATCH)
     if not waiting and not to_dispatch:
         return []

@@ -87,7 +87,7 @@ class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
     async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
-        """Admits what may start now, and claims up to `limit` admitted executions for this caller.
+        """Wakes what is due, admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
         meanwhile (they run, wait for Prefect, were handed back). They are counted in this transaction, with the
@@ -118,7 +118,10 @@ class Admission(Protocol):
         ...
 
     async def wake(self, *, limit: int) -> int:
-        """Ends up to `limit` waits that are due; how many. Their executions are accepted again, at the front."""
+        """Ends up to `limit` waits that are due; how many. Their executions are accepted again, at the front.
+
+        `admit` does so, too.
+        """
         ...
 
     async def release(self, execution_ids: Sequence[str]) -> None:

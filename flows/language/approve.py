@@ -57,8 +57,8 @@ class Approve(Step):
         return self.approve.message
 
     @property
-    def has_address(self) -> bool:
-        return True
+    def wants(self) -> str:
+        return "approval"
 
     def inner(self) -> list[Inner]:
         return [Inner(("approve", "notify"), self.approve.notify)] if self.approve.notify else []

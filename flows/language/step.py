@@ -242,9 +242,9 @@ class Step(Model):
         return False
 
     @property
-    def has_address(self) -> bool:
-        """Whether an answer can be sent to it: `callbacks.ID` is where."""
-        return False
+    def wants(self) -> str | None:
+        """What can be sent to its own address, `callbacks.ID`: a `callback` or an `approval`, if anything."""
+        return None
 
     def inner(self) -> Sequence[Inner]:
         """Its blocks, in the order in which they are written."""
@@ -303,11 +303,11 @@ def by_id(steps: Sequence[Step]) -> StepsById:
     return StepsById({step.id: step.as_data() for step in steps})
 
 
-def with_address(steps: Sequence[Step]) -> Iterator[str]:
-    """The ids of those that are seen after a block and can be answered."""
+def with_address(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    """The ids of those that are seen after a block and have an address, and what can be sent there."""
     for step in steps:
-        if step.has_address:
-            yield step.id
+        if step.wants:
+            yield step.id, step.wants
         for inner in step.inner():
             if inner.seen:
                 yield from with_address(inner.steps)

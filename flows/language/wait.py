@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from flows.expressions import Expression, is_template
 from flows.language.definition import Duration, Json, Model
@@ -19,6 +19,8 @@ from foundation.errors import ExpressionError, IpaasError
 
 LONGEST_WAIT: Final = timedelta(days=3_660)
 LONGEST_SIGNAL: Final = 200
+FOR_TIME, FOR_ANSWER = "<time>", "<answer>"
+"""How pydantic names the two forms within the place of a fault; no key is written so."""
 
 
 class WaitTimeout(IpaasError):
@@ -72,7 +74,11 @@ class Wait(Step):
     kind: ClassVar[str] = "wait"
     decides: ClassVar[bool] = True
 
-    wait: Annotated[LongDuration | WaitFor, BeforeValidator(lambda value: _form(value))]
+    wait: Annotated[
+        Annotated[LongDuration, Tag(FOR_TIME)] | Annotated[WaitFor, Tag(FOR_ANSWER)],
+        Discriminator(lambda value: FOR_ANSWER if isinstance(value, (dict, WaitFor)) else FOR_TIME),
+        BeforeValidator(lambda value: _form(value)),
+    ]
 
     _until: Expression = PrivateAttr()
     _signal: Expression = PrivateAttr()
@@ -85,8 +91,8 @@ class Wait(Step):
         return f"for {self.wait.signal}" if self.wait.signal is not None else "for a callback"
 
     @property
-    def has_address(self) -> bool:
-        return isinstance(self.wait, WaitFor) and self.wait.callback is True
+    def wants(self) -> str | None:
+        return "callback" if isinstance(self.wait, WaitFor) and self.wait.callback else None
 
     def compile(self, place: Place) -> None:
         super().compile(place)

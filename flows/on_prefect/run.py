@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 from prefect import Flow, State
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, StateDetails, StateType
-from prefect.exceptions import Abort
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Failed, Scheduled
 
 from flows.engine.execution import Outcome, accept_event, run_execution
@@ -21,10 +19,11 @@ from flows.engine.invoke import call_directly
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
 from flows.engine.waiting_for import open_waits, waiting_for
-from flows.history import Execution, NewWait, Status, Trigger, Wait
+from flows.history import Execution, Status, Trigger
 from flows.language.event import Event
-from flows.on_prefect.internals import current_flow_run, was_scheduled_again
+from flows.on_prefect.internals import current_flow_run, leave_state, was_scheduled_again
 from flows.on_prefect.invoke import PrefectInvoke
+from flows.on_prefect.pausing import show_waiting
 from flows.on_prefect.process import current_runtime
 from foundation.errors import StorageUnavailable
 
@@ -35,8 +34,6 @@ FULL_SECONDS = 30.0
 """How far ahead a run is put that found its workflow's limit reached; admission wakes it before."""
 ASK_AGAIN_SECONDS = 0.5
 WOKEN_AT_ONCE = 100
-WAITING = "Waiting"
-"""The name of the state of a run whose execution waits for something outside."""
 
 
 def idempotency_key(deployment_id: str, execution_id: str) -> str:
@@ -75,14 +72,14 @@ async def run_program(program: Program, event: Any) -> Any:
         except HandedBack:
             raise asyncio.CancelledError from None
         except (HeldElsewhere, LimitReached, StillWaits) as error:
-            raise Abort(str(error)) from None
+            raise leave_state(str(error)) from None
         except StorageUnavailable as error:
             if flow_run is None:
                 raise
             # Not the workflow's failure: the run stays as it is, and goes on once the history answers again.
-            raise Abort(f"its history does not answer: {error}") from None
+            raise leave_state(f"its history does not answer: {error}") from None
     if outcome.status is Status.WAITING:
-        raise Abort(f"it waits: {waiting_for(outcome.waits)}")
+        raise leave_state(f"it waits: {waiting_for(outcome.waits)}")
     if outcome.failure:
         raise outcome.failure
     if outcome.earlier:
@@ -128,15 +125,6 @@ async def put_back(flow_run: FlowRun, reason: str) -> None:
     later: State[Any] = Scheduled(name="AwaitingConcurrencySlot", message=reason, scheduled_time=at)
     async with get_client() as client:
         await client.set_flow_run_state(flow_run.id, later)
-
-
-async def show_waiting(flow_run: FlowRun, waits: Sequence[Wait | NewWait]) -> None:
-    """It is paused in Prefect until admission wakes it. "Resume" there schedules it, which decides an approval."""
-    details = StateDetails(pause_reschedule=True)
-    said = f"Waits. {waiting_for(waits) or ''}"
-    paused: State[Any] = State(type=StateType.PAUSED, name=WAITING, message=said, state_details=details)
-    async with get_client() as client:
-        await client.set_flow_run_state(flow_run.id, paused)
 
 
 async def execution_for(runtime: Runtime, program: Program, event: Any, flow_run: FlowRun | None) -> str:

@@ -17,6 +17,7 @@ from flows.history.turns import in_turn
 
 class MemoryAdmission(MemoryWaits):
     async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+        await self.wake(limit=limit)
         now = self._clock.now()
         chosen = in_turn(self._queues(now), limit)
         for kept in chosen:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from executing import Bench, bench, block, in_yaml, post, step, steps
 
+from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.engine.execution import Outcome, accept_event, run_execution
 from flows.engine.failures import HeldElsewhere, StillWaits
 from flows.history import Delivery, Execution, Status, WaitKind, signal_address, step_address
@@ -179,7 +180,7 @@ async def test_the_address_of_a_callback_is_known_before_the_wait_begins(on: Ben
     execution_id, _ = await begun(on, flow)
 
     url = json.loads(on.remote.requests[0].content)
-    assert on.runtime.callbacks.read(url.rpartition("/")[2]) == (execution_id, "w")
+    assert on.runtime.callbacks.read(url.rpartition("/")[2]) == ("callback", execution_id, "w")
     assert await answer(on, execution_id, {"ok": True}) is Delivery.DELIVERED
     ended = await goes_on(on, flow, execution_id)
     assert (ended.output, ended.steps[1].output) == (url, {"ok": True})
@@ -194,8 +195,8 @@ async def test_each_round_of_a_loop_has_an_address_of_its_own(on: Bench) -> None
 
     tokens = [json.loads(request.content).rpartition("/")[2] for request in on.remote.requests]
     assert {on.runtime.callbacks.read(token) for token in tokens} == {
-        (execution_id, "loop[0].w"),
-        (execution_id, "loop[1].w"),
+        ("callback", execution_id, "loop[0].w"),
+        ("callback", execution_id, "loop[1].w"),
     }
     await answer(on, execution_id, "second", "loop[1].w")
     assert (await goes_on(on, flow, execution_id)).status is Status.WAITING
@@ -206,12 +207,10 @@ async def test_each_round_of_a_loop_has_an_address_of_its_own(on: Bench) -> None
 
 @pytest.mark.parametrize("token", ["", "x", "a.b", "é.é", "." * 50])
 def test_a_token_of_nobody_is_none(token: str) -> None:
-    from flows.engine.callbacks import Callbacks, ProcessSigner
-
     callbacks = Callbacks(ProcessSigner())
     assert callbacks.read(token) is None
-    good = callbacks.url("id", "a[1].b").rpartition("/")[2]
-    assert callbacks.read(good) == ("id", "a[1].b")
+    good = callbacks.url("approval", "id", "a[1].b").rpartition("/")[2]
+    assert callbacks.read(good) == ("approval", "id", "a[1].b")
     assert callbacks.read(good[:-1] + ("A" if good[-1] != "A" else "B")) is None
     assert Callbacks(ProcessSigner()).read(good) is None
 
