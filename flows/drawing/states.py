@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from flows.history import StepExecution
+from flows.history import Execution, StepExecution
 from flows.language.graph import Graph, Node
 
 UNFINISHED: Final = frozenset({"accepted", "running", "waiting"})
@@ -55,6 +55,21 @@ class Record:
         return max((self.finished_at - self.started_at).total_seconds(), 0.0)
 
 
+def records_of(execution: Execution) -> list[Record]:
+    """An execution's steps, as the history has it."""
+    return waiting(str(execution.status), list(map(recorded, execution.steps)))
+
+
+def records_told(found: Mapping[str, Any]) -> list[Record]:
+    """An execution's steps, as the API gives it."""
+    return waiting(found["status"], list(map(_told, found["steps"])))
+
+
+def waiting(status: str, records: Sequence[Record]) -> list[Record]:
+    """The steps of an execution of this status: while it waits for something outside, what runs in it waits."""
+    return [replace(one, status=status) if (status, one.status) == ("waiting", "running") else one for one in records]
+
+
 def recorded(step: StepExecution) -> Record:
     """A record of the history's."""
     listed = step.decision.get("items") if isinstance(step.decision, Mapping) else None
@@ -71,8 +86,7 @@ def recorded(step: StepExecution) -> Record:
     )
 
 
-def told(step: Mapping[str, Any]) -> Record:
-    """A record of an answer of the API."""
+def _told(step: Mapping[str, Any]) -> Record:
     return Record(
         path=step["id"],
         action=step["action"],

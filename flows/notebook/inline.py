@@ -14,7 +14,7 @@ import httpx
 from blocks import PrefectCredentials
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
-from flows.drawing.states import Record, recorded
+from flows.drawing.states import Record, recorded, waiting
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
 from flows.engine.journal import BufferedJournal, Journal
@@ -74,7 +74,7 @@ async def run_here(
                     invoke=seen.invoke,
                     open_journal=seen.journal,
                 )
-    return execution, seen.records()
+    return execution, waiting(str(execution.status), seen.records())
 
 
 class _Skipping(SystemClock):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from connectors.kit.registry import registry
 from flows.drawing.picture import Picture, graph_of, picture_of_execution
-from flows.drawing.states import UNFINISHED, Record, duration, told
+from flows.drawing.states import UNFINISHED, Record, records_told
 from flows.language.check import check_declaration, check_workflow
 from flows.language.event import Event
 from flows.language.faults import DefinitionErrors
@@ -21,6 +20,7 @@ from flows.language.yaml_source import load_workflow
 from flows.notebook.inline import run_here
 from flows.notebook.live import Live
 from flows.notebook.platform import Platform, deploy, now
+from flows.notebook.runs import Run, Where, table_of_answers, table_of_runs
 from flows.notebook.shown import Bundle, Drawing, Said, Shown, Table
 from flows.notebook.stubs import Stubs
 from flows.on_prefect.compile import compile_version
@@ -29,47 +29,13 @@ from flows.on_prefect.python_source import load_python
 from foundation.errors import IpaasError
 from foundation.settings import Settings
 
-Where = Literal["here", "platform"]
 _POLL_SECONDS: Final = 0.3
+_WAITING_SECONDS: Final = 10.0
+"""After so long a wait for something outside, the cell ends: what answers it may be another cell of the notebook."""
 _made: Final[dict[str, WorkflowFlow]] = {}
 """The notebook's workflows, the newest of each name: what its others can call."""
 _ran: Final[dict[str, list[Run]]] = {}
 """What ran here, by the workflow's name: a cell that is run again makes another object, and keeps it."""
-_COLUMNS: Final = ("execution", "where", "status", "accepted", "took", "error")
-
-
-@dataclass(repr=False)
-class Run(Shown):
-    """An execution that has ended. Values are as they were recorded: secrets in them are masked.
-
-    Attributes:
-        steps: with their inputs where it ran here.
-        seconds: from when it was accepted to its end.
-        is_shown: its picture stands below its cell already.
-    """
-
-    id: str
-    where: Where
-    status: str
-    output: Any
-    error: Mapping[str, Any] | None
-    steps: Sequence[Record]
-    accepted_at: datetime
-    seconds: float | None
-    picture: Picture
-    is_shown: bool = False
-
-    def bundle(self) -> Bundle:
-        return Said(self.said()).bundle() if self.is_shown else self.drawing().bundle()
-
-    def said(self) -> str:
-        place = "" if self.where == "here" else f", on the platform as {self.id}"
-        took = "" if self.seconds is None else f" in {duration(self.seconds)}"
-        message = f": {self.error['message']}" if self.error else ""
-        return f"{self.status.replace('_', ' ')}{took}{place}{message}"
-
-    def drawing(self) -> Drawing:
-        return Drawing(self.picture, self.said(), self.steps, {"output": self.output, "error": self.error})
 
 
 @dataclass(repr=False)
@@ -105,7 +71,7 @@ class NotebookWorkflow(Shown):
 
         Raises:
             IpaasError: the body does not fit `input`, or the platform does not take it. An execution that fails
-                raises nothing: see its `status`.
+                raises nothing, nor does one that still waits for a signal or a decision: see its `status`.
         """
         if schema := self.flow.declaration.input:
             for fault in InputSchema(schema).errors(body, most=1):
@@ -133,18 +99,7 @@ class NotebookWorkflow(Shown):
             stubs=stubs,
             watch=lambda records: live.show(lambda: self._running(records())),
         )
-        took = execution.finished_at and execution.finished_at - execution.accepted_at
-        return Run(
-            id=execution.id,
-            where="here",
-            status=str(execution.status),
-            output=execution.output,
-            error=execution.error,
-            steps=steps,
-            accepted_at=execution.accepted_at,
-            seconds=took.total_seconds() if took else None,
-            picture=self._with(steps),
-        )
+        return Run.of_execution(execution, steps, self._with(steps))
 
     async def _on_platform(self, body: Any, live: Live) -> Run:
         platform = Platform.find(Settings())
@@ -153,24 +108,12 @@ class NotebookWorkflow(Shown):
             known = f"has another version of it, {there}" if there else f"knows no workflow {self.name}"
             raise IpaasError(f"the platform {known}: {self.name.replace('-', '_')}.deploy() first")
         execution_id = await platform.start(self.name, body)
-        while (found := await platform.execution(execution_id))["status"] in UNFINISHED:
-            live.show(partial(self._running, list(map(told, found["steps"]))))
+        waited = 0.0
+        while (found := await platform.execution(execution_id))["status"] in UNFINISHED and waited < _WAITING_SECONDS:
+            live.show(partial(self._running, records_told(found)))
             await asyncio.sleep(_POLL_SECONDS)
-        return self._ended_there(found)
-
-    def _ended_there(self, found: Mapping[str, Any]) -> Run:
-        steps, accepted = list(map(told, found["steps"])), datetime.fromisoformat(found["accepted_at"])
-        return Run(
-            id=found["id"],
-            where="platform",
-            status=found["status"],
-            output=found["output"],
-            error=found["error"],
-            steps=steps,
-            accepted_at=accepted,
-            seconds=_seconds(found),
-            picture=self._with(steps),
-        )
+            waited = waited + _POLL_SECONDS if found["status"] == "waiting" else 0.0
+        return Run.of_answer(found, self._with(records_told(found)))
 
     def _running(self, records: Sequence[Record]) -> Drawing:
         return Drawing(self._with(records), "running", records)
@@ -181,17 +124,8 @@ class NotebookWorkflow(Shown):
     def executions(self, on: Where = "here", limit: int = 50) -> Table:
         """The newest executions first: those that ran here, or with `on="platform"` those of the workflow there."""
         if on == "platform":
-            found = now(Platform.find(Settings()).executions(self.name, limit))
-            rows = [
-                _row(one["id"], on, one["status"], one["accepted_at"], _seconds(one), one["error"]) for one in found
-            ]
-        else:
-            newest = _ran.get(self.name, [])[::-1][:limit]
-            rows = [
-                _row(one.id, one.where, one.status, one.accepted_at.isoformat(), one.seconds, one.error)
-                for one in newest
-            ]
-        return Table(_COLUMNS, rows)
+            return table_of_answers(now(Platform.find(Settings()).executions(self.name, limit)))
+        return table_of_runs(_ran.get(self.name, [])[::-1][:limit])
 
     def deploy(self) -> Said:
         """Deploys it to the running platform, as `ipaas deploy` does.
@@ -209,21 +143,6 @@ class NotebookWorkflow(Shown):
     def bundle(self) -> Bundle:
         description = self.flow.declaration.description.partition("\n")[0]
         return Drawing(self._picture, f"{self.name}{f': {description}' if description else ''}").bundle()
-
-
-def _row(
-    execution: str, where: str, status: str, accepted: str, seconds: float | None, error: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    took = "" if seconds is None else duration(seconds)
-    moment = datetime.fromisoformat(accepted).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return dict(zip(_COLUMNS, (execution, where, status, moment, took, (error or {}).get("message")), strict=True))
-
-
-def _seconds(found: Mapping[str, Any]) -> float | None:
-    if not found["finished_at"]:
-        return None
-    ended, accepted = datetime.fromisoformat(found["finished_at"]), datetime.fromisoformat(found["accepted_at"])
-    return (ended - accepted).total_seconds()
 
 
 def from_yaml(text: str, file: str | None = None) -> NotebookWorkflow:

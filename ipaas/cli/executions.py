@@ -185,7 +185,7 @@ async def _execution(settings: Settings, execution_id: str) -> Execution:
 
 async def _picture(settings: Settings, execution_id: str) -> Picture:
     from flows.drawing.picture import picture_of_execution
-    from flows.drawing.states import recorded
+    from flows.drawing.states import records_of
     from ipaas.connection import history
     from ipaas.publish import graph_of_version
 
@@ -193,7 +193,7 @@ async def _picture(settings: Settings, execution_id: str) -> Picture:
         execution = await _existing(store, execution_id)
         version = await store.version(execution.workflow, execution.version)
     graph = graph_of_version(version) if version else None
-    return picture_of_execution(f"{execution.workflow} {execution.id}", graph, list(map(recorded, execution.steps)))
+    return picture_of_execution(f"{execution.workflow} {execution.id}", graph, records_of(execution))
 
 
 async def _existing(store: HistoryStore, execution_id: str) -> Execution:

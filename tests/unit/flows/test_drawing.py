@@ -13,7 +13,7 @@ from connectors.kit.registry import registry
 from flows.drawing.layout import Box
 from flows.drawing.mermaid import as_mermaid
 from flows.drawing.picture import Picture, graph_of, picture_of_execution
-from flows.drawing.states import Record, State, duration, recorded, states_of, told
+from flows.drawing.states import Record, State, duration, recorded, records_told, states_of, waiting
 from flows.drawing.svg import as_svg, layout_of
 from flows.drawing.text import as_text
 from flows.drawing.words import width_of
@@ -215,7 +215,13 @@ def test_a_record_of_the_history_knows_the_length_of_its_loop() -> None:
 def test_a_record_of_the_api_is_the_same() -> None:
     given = {"id": "a", "action": "log.message", "status": "succeeded", "attempts": 1, "output": 1, "error": None}
     times = {"started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:01Z"}
-    assert told(given | times) == record("a", output=1)
+    assert records_told({"status": "succeeded", "steps": [given | times]}) == [record("a", output=1)]
+
+
+def test_what_runs_in_an_execution_that_waits_waits() -> None:
+    found = waiting("waiting", [record("a"), record("b", "running")])
+    assert [one.status for one in found] == ["succeeded", "waiting"]
+    assert waiting("running", [record("b", "running")])[0].status == "running"
 
 
 def test_what_the_workflow_lacks_is_drawn_as_it_was_recorded() -> None:

@@ -45,7 +45,7 @@ class Api:
         return httpx.Response(200, json={"name": "w", "version": self.version})
 
     def _execution(self, status: str) -> dict[str, Any]:
-        ended = None if status in ("accepted", "running") else "2026-01-01T00:00:02Z"
+        ended = None if status in ("accepted", "running", "waiting") else "2026-01-01T00:00:02Z"
         step = {"id": "a", "action": "log.message", "status": "succeeded", "attempts": 1, "output": 1, "error": None}
         times = {"started_at": "2026-01-01T00:00:01Z", "finished_at": "2026-01-01T00:00:01.5Z"}
         return {
@@ -88,6 +88,15 @@ async def test_it_runs_there_and_is_told_as_it_goes(workflow: NotebookWorkflow, 
         ("POST", "/api/workflows/w/executions", {"x": 1}),
     ]
     assert "on the platform as e1" in repr(ran)
+
+
+async def test_a_long_wait_ends_the_cell(workflow: NotebookWorkflow, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.notebook.workflow._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("flows.notebook.workflow._WAITING_SECONDS", 0.02)
+    api.statuses = ["running", *["waiting"] * 4]
+    ran = await workflow(on="platform")
+    assert (ran.status, ran.seconds) == ("waiting", None)
+    assert len(api.asked) < 7
 
 
 @pytest.mark.parametrize(("version", "said"), [(None, "knows no workflow w"), ("0123", "has another version of it")])

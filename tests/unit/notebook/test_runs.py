@@ -131,6 +131,12 @@ async def test_it_calls_the_notebooks_other_workflows() -> None:
     assert [(step.path, step.input) for step in ran.steps] == [("a", None)]
 
 
+async def test_what_waits_for_somebody_is_given_back_as_it_waits() -> None:
+    ran = await from_yaml("name: asks\nsteps: [{id: ask, approve: {message: Sure?}}]")(stubs={})
+    assert (ran.status, ran.seconds) == ("waiting", None)
+    assert "‖ waiting" in ran.picture.draw("text")
+
+
 async def test_executions_are_a_table(order: NotebookWorkflow) -> None:
     await order(body={"lines": []}, headers={"x-who": "<b>"}, stubs=SLACK)
     await order(body={"lines": [1]}, stubs={})
