@@ -44,11 +44,12 @@ class _Writer:
             yield f'{indent}{name}["{label}"]{self._class(node)}'
             return
         yield f'{indent}subgraph {name}["{label}"]'
-        names = {group.label: f"n{next(self._numbers)}" for group in node.groups if group.label}
+        names: dict[str, str] = {}
         for group in node.groups:
             if not group.label:
                 yield from self.block(group.graph, f"{indent}  ")
                 continue
+            names[group.label] = f"n{next(self._numbers)}"
             yield f'{indent}  subgraph {names[group.label]}["{_plain(group.label)}"]'
             yield from self.block(group.graph, f"{indent}    ")
             yield f"{indent}  end"

@@ -12,7 +12,7 @@ from typing import Final
 from flows.language.definition import Declaration
 from flows.language.graph import Edge, Graph, Group, Node, trigger_nodes
 
-_WAITS: Final = frozenset({"step", "sleep", "signal", "callback", "approval", "call"})
+_STEPS: Final = frozenset({"step", "sleep", "signal", "callback", "approval", "call"})
 """Functions of `flows` that are steps."""
 _Stage = list[Node]
 """What happens side by side."""
@@ -148,7 +148,7 @@ class _Reader:
         action = f"{module.rpartition('.')[2]}.{last}"
         if action in self._actions:
             return Node(self._numbered(action), "uses", action)
-        if module == "flows" and last in _WAITS:
+        if module == "flows" and last in _STEPS:
             return Node(self._numbered(last), last, ast.unparse(call.args[0]) if call.args else "")
         return None
 

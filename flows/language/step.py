@@ -260,7 +260,7 @@ class Step(Model):
     def as_node(self) -> Node:
         """It in a picture, with its blocks. It is compiled already."""
         groups, edges = groups_of(self.inner())
-        condition = None if self.if_ is None else str(self.if_)
+        condition = str(self.if_).lower() if isinstance(self.if_, bool) else self.if_
         return Node(self.id, self.kind, self.summary(), condition, self.on_error == "continue", groups, edges)
 
     def compile(self, place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -175,6 +176,12 @@ def test_mermaid_has_the_groups_and_what_waits_for_what() -> None:
     assert drawn.count("subgraph ") == drawn.count(" end\n") + drawn.endswith(" end")
     assert drawn.count(" --> ") == len(list(everything().every_edge())) + 1
     assert '["values<br>set total<br>#10007; failed"]:::bad' in drawn
+
+
+def test_mermaid_tells_blocks_of_the_same_name_apart() -> None:
+    groups = tuple(Group("default", Graph((Node(name, "set"),))) for name in "ab")
+    names = re.findall(r"subgraph (n\d+)", as_mermaid(Graph((Node("route", "switch", groups=groups),))))
+    assert len(names) == len(set(names)) == 3
 
 
 def test_a_step_says_how_it_ended_and_how_long_it_took() -> None:
