@@ -9,9 +9,14 @@ from pathlib import Path
 from prefect.client.orchestration import PrefectClient
 from prefect.flows import load_flow_from_entrypoint
 
+from connectors.kit.descriptions import DESCRIPTIONS
+from flows.drawing.picture import graph_of
 from flows.history import HistoryStore, WorkflowVersion
+from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
 from flows.language.files import defines_workflows, find_workflow_files
+from flows.language.graph import Graph
+from flows.language.yaml_source import load_workflow
 from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
 from flows.on_prefect.flow import WorkflowFlow
@@ -39,6 +44,16 @@ def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
         elif defines_workflows(path):
             flows += load_python_file(path)
     return flows
+
+
+def graph_of_version(version: WorkflowVersion) -> Graph | None:
+    """A published version's graph; None when it does not compile any more."""
+    try:
+        if version.language == "yaml":
+            return graph_of(load_workflow(version.source, file=version.file), version.source, DESCRIPTIONS)
+        return graph_of(Declaration.model_validate(version.declaration), version.source, DESCRIPTIONS)
+    except DefinitionError:  # published by another version of ipaas, or with other connectors
+        return None
 
 
 async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[WorkflowFlow]) -> None:

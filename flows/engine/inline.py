@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from flows.engine.execution import accept_event, run_execution
 from flows.engine.invoke import Invoke, call_directly
-from flows.engine.journal import BufferedJournal
+from flows.engine.journal import BufferedJournal, OpenJournal
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
 from flows.engine.step import Perform, perform
@@ -29,6 +29,7 @@ async def run_inline(
     program_of: Callable[[WorkflowVersion], Program],
     invoke: Invoke = call_directly,
     perform: Perform = perform,
+    open_journal: OpenJournal = BufferedJournal,
     trigger: Trigger = Trigger.MANUAL,
 ) -> Execution:
     """Runs the workflow for this event to its end, with every wait; the execution.
@@ -50,7 +51,7 @@ async def run_inline(
                 if key not in programs:
                     programs[key] = program_of(await _published(runtime, *key))
                 await run_execution(
-                    runtime, one.id, programs[key], invoke=invoke, perform=perform, open_journal=BufferedJournal
+                    runtime, one.id, programs[key], invoke=invoke, perform=perform, open_journal=open_journal
                 )
         executions = [found for one in begun if (found := await store.execution(one))]
         due = [wait.due_at for one in executions for wait in one.waits if wait.due_at and wait.ended_at is None]

@@ -55,6 +55,9 @@ class Approve(Step):
 
     _message: Expression = PrivateAttr()
 
+    def summary(self) -> str:
+        return self.approve.message
+
     @property
     def wants(self) -> str:
         return "approval"

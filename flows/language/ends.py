@@ -49,6 +49,9 @@ class Stop(Step):
     def always_ends_block(self) -> bool:
         return self.if_ is None
 
+    def summary(self) -> str:
+        return ""
+
     def compile(self, place: Place) -> None:
         super().compile(place)
         self._output = place.at("stop", "output").value(self.stop.output)

@@ -126,6 +126,10 @@ class ForEach(Step):
         if self._action:
             self._action.compile(place.at(names=place.names | self._names))
 
+    def summary(self) -> str:
+        listed = self.for_each if isinstance(self.for_each, str) else f"{len(self.for_each)} items"
+        return f"{self.as_} of {listed}{f': {self.uses}' if self.uses else ''}"
+
     def check(self, place: Place) -> None:
         super().check(place)
         listed = place.at("for_each")

@@ -59,6 +59,9 @@ class Repeat(Step):
     def inner(self) -> list[Inner]:
         return [Inner(("steps",), self.steps, seen=False, names=_NAMES)]
 
+    def summary(self) -> str:
+        return f"until {self.repeat.until}"
+
     def compile(self, place: Place) -> None:
         super().compile(place)
         until = place.at("repeat", "until", names=place.names | _NAMES).alone()

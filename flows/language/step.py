@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, field_v
 from flows.expressions import Expression
 from flows.expressions.shapes import ANYTHING, Shape
 from flows.language.definition import LONGEST_NAME, Json, Model, Path
+from flows.language.graph import Node, groups_of
 from flows.language.place import Place
 
 STEP_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -253,6 +254,19 @@ class Step(Model):
     def inner(self) -> Sequence[Inner]:
         """Its blocks, in the order in which they are written."""
         return ()
+
+    def summary(self) -> str:
+        """What it does, in a few words: what its author wrote under its kind's key."""
+        said = self.model_dump(mode="json", by_alias=True).get(self.kind)
+        if isinstance(said, Mapping):
+            return ", ".join(map(str, said))
+        return said if isinstance(said, str) else ""
+
+    def as_node(self) -> Node:
+        """It in a picture, with its blocks. It is compiled already."""
+        groups, edges = groups_of(self.inner())
+        condition = str(self.if_).lower() if isinstance(self.if_, bool) else self.if_
+        return Node(self.id, self.kind, self.summary(), condition, self.on_error == "continue", groups, edges)
 
     def compile(self, place: Place) -> None:
         """Compiles its own expressions; what is wrong with them and what they refer to is told to `place`."""

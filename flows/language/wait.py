@@ -84,6 +84,13 @@ class Wait(Step):
     _until: Expression = PrivateAttr()
     _signal: Expression = PrivateAttr()
 
+    def summary(self) -> str:
+        if not isinstance(self.wait, WaitFor):
+            return f"for {self.wait:g} s"
+        if self.wait.until is not None:
+            return f"until {self.wait.until}"
+        return f"for {self.wait.signal}" if self.wait.signal is not None else "for a callback"
+
     @property
     def wants(self) -> str | None:
         return "callback" if isinstance(self.wait, WaitFor) and self.wait.callback else None

@@ -14,6 +14,7 @@ from flows.expressions.shapes import ANYTHING, Shape, mapping
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Enough, Faults
+from flows.language.graph import Graph, graph_of_workflow
 from flows.language.in_clear import check_in_clear
 from flows.language.kinds import Block
 from flows.language.place import (
@@ -94,6 +95,10 @@ class Workflow(Declaration):
     def every_step(self) -> Iterator[Step]:
         """All its steps, however deep, those of `on_failure` last."""
         return every_step([*self.steps, *self.on_failure])
+
+    def graph(self) -> Graph:
+        """It as a picture's data. It is compiled already."""
+        return graph_of_workflow(self)
 
     def as_data(self) -> dict[str, Json]:
         """What it says, defaults left out, each block as its steps' data by their ids."""

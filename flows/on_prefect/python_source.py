@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -152,6 +153,15 @@ def load_python_file(path: Path) -> Sequence[WorkflowFlow]:
     return _workflows_in(_run(path.read_text(encoding="utf-8"), str(path.resolve())))
 
 
+def load_python_text(source: str, file: str) -> Mapping[str, WorkflowFlow]:
+    """The workflows that Python code defines, by the names that they have in it; `file` is what it is called.
+
+    Raises as `load_python_file`.
+    """
+    module = _run(source, file)
+    return {name: value for name, value in vars(module).items() if any(value is flow for flow in _workflows_in(module))}
+
+
 def load_python(version: WorkflowVersion) -> WorkflowFlow:
     """A published version as it was published, with the modules beside its file as they are now."""
     for flow in _workflows_in(_run(version.source, version.file)):
@@ -196,4 +206,6 @@ def _source_of(function: Function) -> tuple[str, str]:
     file = inspect.getsourcefile(function)
     if file is None:
         return inspect.getsource(function), "<python>"
+    if not Path(file).exists() and (cell := "".join(linecache.getlines(file))):  # a notebook's
+        return cell, str(Path.cwd() / "a notebook's cell")
     return Path(file).read_text(encoding="utf-8"), str(Path(file).resolve())

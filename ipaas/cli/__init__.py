@@ -18,6 +18,7 @@ from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
 from ipaas.cli.serving import serving
+from ipaas.cli.showing import showing
 from ipaas.cli.workflows import workflows
 from ipaas.failing import fail
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, deploying, cases, running):
+for commands in (serving, authoring, deploying, showing, cases, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,

@@ -13,9 +13,11 @@ from foundation.errors import IpaasError, NotFound
 from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
+from ipaas.cli.showing import Form, Graph, Output, draw
 from ipaas.failing import fail
 
 if TYPE_CHECKING:
+    from flows.drawing.picture import Picture
     from flows.history import Execution, HistoryStore, Page
 
 executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
@@ -81,10 +83,19 @@ def list_executions(
 
 
 @executions.command()
-def show(execution_id: Id, as_json: AsJson = False) -> None:
-    """One execution with its event, output and steps."""
+def show(
+    execution_id: Id, graph: Graph = False, form: Form = None, output: Output = None, as_json: AsJson = False
+) -> None:
+    """One execution with its event, output and steps; or drawn, with how far each step has come."""
     settings = connect()
-    _print_one(run(_execution(settings, execution_id)), ui_url(settings), as_json)
+    if not (graph or form or output):
+        _print_one(run(_execution(settings, execution_id)), ui_url(settings), as_json)
+        return
+    picture = run(_picture(settings, execution_id))
+    if as_json:
+        print_json(picture.document())
+    else:
+        draw(picture, form, output)
 
 
 @executions.command()
@@ -170,6 +181,19 @@ async def _execution(settings: Settings, execution_id: str) -> Execution:
 
     async with history(settings) as store:
         return await _existing(store, execution_id)
+
+
+async def _picture(settings: Settings, execution_id: str) -> Picture:
+    from flows.drawing.picture import picture_of_execution
+    from flows.drawing.states import records_of
+    from ipaas.connection import history
+    from ipaas.publish import graph_of_version
+
+    async with history(settings) as store:
+        execution = await _existing(store, execution_id)
+        version = await store.version(execution.workflow, execution.version)
+    graph = graph_of_version(version) if version else None
+    return picture_of_execution(f"{execution.workflow} {execution.id}", graph, records_of(execution))
 
 
 async def _existing(store: HistoryStore, execution_id: str) -> Execution:
