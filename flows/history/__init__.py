@@ -10,9 +10,11 @@ from flows.history.interfaces import Admission, Archive, Callers, Catalogue, His
 from flows.history.memory import MemoryStore
 from flows.history.records import (
     Accepted,
+    Admitted,
     Execution,
     Hold,
     Json,
+    Key,
     Limits,
     NewExecution,
     Page,
@@ -28,6 +30,7 @@ from foundation.clock import Clock
 __all__ = [
     "Accepted",
     "Admission",
+    "Admitted",
     "Archive",
     "Callers",
     "Catalogue",
@@ -37,6 +40,7 @@ __all__ = [
     "Hold",
     "Inbox",
     "Json",
+    "Key",
     "Limits",
     "MemoryStore",
     "NewExecution",

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from flows.history.records import (
     Accepted,
+    Admitted,
     Execution,
     Hold,
     Json,
@@ -82,7 +83,7 @@ class Inbox(Protocol):
 class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
-    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+    async def admit(self, *, limit: int, claim: float) -> Admitted:
         """Admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do

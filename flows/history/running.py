@@ -18,6 +18,7 @@ from flows.history.database import upsert
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import from_document
 from flows.history.ends import NOBODYS, UNFINISHED, end_open_steps
+from flows.history.flow_control import QUEUE
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
 from flows.history.records import Execution, Hold, Json, Refusal, Status
@@ -42,14 +43,10 @@ def begin(
     if status is Status.RUNNING and row["owner"] != owner and row["lease_until"] and row["lease_until"] > now:
         return Refusal.HELD
     flow_run: Row = {} if flow_run_id is None else {"flow_run_id": flow_run_id}
-    if waits and not admission.room(connection, limits)[row["workflow"]]:
-        if flow_run:
-            connection.execute(update(executions).where(this).values(flow_run))
-        limit, overflow = limits[row["workflow"]]
-        if overflow != "cancel":
-            return Refusal.FULL
-        admission.end_beyond_limit(connection, [execution_id], limit, now)
-        return Refusal.ENDED
+    if waits and flow_run:
+        connection.execute(update(executions).where(this).values(flow_run))
+    if waits and (refusal := admission.enter(connection, execution_id, row["workflow"], limits, now, time)):
+        return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
         "admitted_at": row["admitted_at"] or now,
@@ -61,6 +58,7 @@ def begin(
         "owner": owner,
         "lease_until": now + timedelta(seconds=lease),
         "claimed_until": None,
+        "lane": QUEUE,
     }
     connection.execute(update(executions).where(this).values(begun | flow_run))
     execution = reads.execution(connection, this)

@@ -12,13 +12,22 @@ from store_suite.archive import ArchiveSuite
 from store_suite.callers import CallersSuite
 from store_suite.catalogue import CatalogueSuite
 from store_suite.dispatch import DispatchSuite
+from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.running import RunningSuite
 
 
 class StoreSuite(
-    CatalogueSuite, InboxSuite, DispatchSuite, AdmissionSuite, RunningSuite, HoldSuite, CallersSuite, ArchiveSuite
+    CatalogueSuite,
+    InboxSuite,
+    DispatchSuite,
+    AdmissionSuite,
+    FlowControlSuite,
+    RunningSuite,
+    HoldSuite,
+    CallersSuite,
+    ArchiveSuite,
 ):
     @pytest.fixture
     def clock(self) -> ManualClock:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from flows.history.memory.state import MemoryState
+from flows.history.memory.lanes import MemoryLanes
 from flows.history.records import Execution, Page, Status
 
 
-class MemoryArchive(MemoryState):
+class MemoryArchive(MemoryLanes):
     async def execution(self, execution_id: str) -> Execution | None:
         kept = self._executions.get(execution_id)
         return replace(kept.whole(), replayed_by=self._replayed_by(execution_id)) if kept else None
@@ -50,10 +50,7 @@ class MemoryArchive(MemoryState):
         kept = self._executions.get(execution_id)
         if kept is None:
             return None
-        if not kept.status.is_final and kept.execution.cancel_requested is None:
-            kept.change(cancel_requested={"by": by, "reason": reason})
-        if kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None:
-            kept.end(Status.CANCELLED, self._clock.now())
+        self._request_cancel(kept, {"by": by, "reason": reason})
         return kept.ended()
 
     async def prune(self, *, before: datetime, limit: int) -> int:

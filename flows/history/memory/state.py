@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.history import flow_control
 from flows.history.documents import from_document, limited_document, to_document
-from flows.history.records import Execution, Hold, Json, Limits, NewExecution, Status, StepExecution, WorkflowVersion
-from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, end_of_open_steps, in_order_of_start
+from flows.history.flow_control import ARRIVED, DEFAULT_LIMIT, DEFAULT_OVERFLOW, QUEUE
+from flows.history.records import (
+    Execution,
+    Hold,
+    Json,
+    Key,
+    Limits,
+    NewExecution,
+    Status,
+    StepExecution,
+    WorkflowVersion,
+)
+from flows.history.rows import end_of_open_steps, in_order_of_start
 from foundation.clock import Clock, SystemClock
 
 
@@ -22,6 +34,7 @@ class KeptWorkflow:
     updated_at: datetime
     active: bool = True
     deployment_id: str | None = None
+    rules: Json = None
 
 
 @dataclass
@@ -35,6 +48,12 @@ class Kept:
     claimed_until: datetime | None = None
     dispatched_at: datetime | None = None
     seen_at: datetime | None = None
+    lane: str = QUEUE
+    queued_at: datetime = field(kw_only=True)
+    keys: Sequence[Key] = ()
+    priority: float = 0.0
+    has_entered: bool = False
+    """It has been among those that wait for their slot."""
 
     @property
     def id(self) -> str:
@@ -50,8 +69,18 @@ class Kept:
         return self.execution.accepted_at, self.execution.id
 
     @property
+    def place(self) -> tuple[datetime, str]:
+        """Sorts by its place in its lane."""
+        return self.queued_at, self.execution.id
+
+    @property
     def is_waiting(self) -> bool:
         return self.status is Status.ACCEPTED and self.execution.admitted_at is None
+
+    @property
+    def is_gathered(self) -> bool:
+        """It is not among those that wait for their slot (yet)."""
+        return self.lane == ARRIVED or self.lane[:1] in ("d", "b")
 
     @property
     def has_slot(self) -> bool:
@@ -82,13 +111,20 @@ class Kept:
 
     def ended(self) -> Execution:
         """Without event and steps."""
-        return copy.deepcopy(self.execution)
+        waits_for = flow_control.waiting_for(self.lane, self.keys) if self.is_waiting else None
+        return replace(copy.deepcopy(self.execution), waiting_for=waits_for)
 
     def with_event(self) -> Execution:
         return replace(self.ended(), event=from_document(self.event))
 
     def whole(self) -> Execution:
         return replace(self.with_event(), steps=in_order_of_start(copy.deepcopy(list(self.steps.values()))))
+
+
+@dataclass
+class KeptLane:
+    since: datetime
+    due: datetime | None = None
 
 
 class MemoryState:
@@ -103,6 +139,8 @@ class MemoryState:
         """By dedupe key."""
         self._callers: dict[tuple[str, str], datetime] = {}
         """By execution and waiter: until when the note counts."""
+        self._lanes: dict[tuple[str, str], KeptLane] = {}
+        """By workflow and lane."""
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
@@ -151,4 +189,13 @@ def kept_execution(new: NewExecution, limits: Limits) -> Kept:
         trace=new.trace,
     )
     steps = {step.path: kept_step(step, limits) for step in new.steps}
-    return Kept(execution, to_document(new.event), steps)
+    lane, queued_at = flow_control.place(execution.accepted_at, new.keys, new.priority)
+    return Kept(
+        execution,
+        to_document(new.event),
+        steps,
+        lane=lane,
+        queued_at=queued_at,
+        keys=tuple(new.keys),
+        priority=new.priority,
+    )

@@ -50,7 +50,7 @@ async def test_an_upgraded_database_can_be_opened(empty_url: str) -> None:
 
     await migrations.upgrade(empty_url)
 
-    assert await migrations.current(empty_url) == "0002"
+    assert await migrations.current(empty_url) == "0004"
     await migrations.check(empty_url)
     store = open_store(empty_url)
     await store.open()
@@ -88,14 +88,14 @@ async def test_asking_for_the_schema_creates_no_file(tmp_path: Path) -> None:
 async def test_an_older_schema_is_not_opened(history_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class NextVersion:
         def get_current_head(self) -> str:
-            return "0003"
+            return "0005"
 
         def get_revision(self, revision: str) -> str:
             return revision
 
     monkeypatch.setattr(migrations, "_scripts", NextVersion)
 
-    with pytest.raises(ConfigurationError, match="schema is 0002, this version needs 0003: run `ipaas db upgrade`"):
+    with pytest.raises(ConfigurationError, match="schema is 0004, this version needs 0005: run `ipaas db upgrade`"):
         await open_store(history_url).open()
 
 
