@@ -32,12 +32,15 @@ Candidate = Row[Any]
 """An execution's id and accepted_at."""
 
 
+NO_RULES = Rules({})
+
+
 @dataclass(frozen=True)
 class Limit:
     """How many of a workflow's executions are admitted at once, and what becomes of the others.
 
     Attributes:
-        rules: what else holds for those that have keys; None: none has ever had any.
+        rules: what else holds for those that have keys.
     """
 
     number: int = DEFAULT_LIMIT
@@ -54,14 +57,11 @@ class Limit:
         return cls(number, overflow, None if rules is None else rules_of(from_document(rules), number))
 
 
-UNPUBLISHED = Limit(rules=Rules({}))
-
-
 def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> Admitted:
-    waiting, to_dispatch = _queued(connection, IS_WAITING), _queued(connection, IS_TO_DISPATCH)
+    waiting, to_dispatch = _waiting_workflows(connection), _queued(connection, IS_TO_DISPATCH)
     if not waiting and not to_dispatch:
         return Admitted()
-    limits = locked_limits(connection, waiting)
+    limits = locked_limits(connection, list(waiting))
     rooms = room(connection, limits)
     now = time.read(connection)
     queues: list[list[Candidate]] = []
@@ -69,8 +69,8 @@ def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) 
     for workflow in sorted({*waiting, *to_dispatch}):
         queue = _unclaimed(connection, workflow, limit, now) if workflow in to_dispatch else []
         vacant, its = min(rooms.get(workflow, 0), limit), limits.get(workflow, Limit())
-        if its.rules is not None and workflow in limits:
-            passing = Passing(Lanes(connection, workflow, its.rules, time, now))
+        if workflow in waiting and (its.rules or waiting[workflow] != QUEUE):
+            passing = Passing(Lanes(connection, workflow, its.rules or NO_RULES, time, now))
             passing.lanes.arrive()
             passings.append((passing, passing.candidates(vacant)))
             queue += passings[-1][1]
@@ -106,7 +106,7 @@ def locked_limits(connection: Connection, names: Sequence[str]) -> Limits:
     columns = (table.name, table.concurrency_limit, table.overflow, table.flow_control)
     query = select(*columns).where(table.name.in_(names))
     known = connection.execute(query.order_by(table.name).with_for_update(key_share=True))
-    return dict.fromkeys(names, UNPUBLISHED) | {name: Limit.of(*its) for name, *its in known}
+    return dict.fromkeys(names, Limit()) | {name: Limit.of(*its) for name, *its in known}
 
 
 def room(connection: Connection, limits: Limits) -> dict[str, int]:
@@ -116,6 +116,14 @@ def room(connection: Connection, limits: Limits) -> dict[str, int]:
     query = select(executions.c.workflow, func.count()).where(HAS_SLOT, executions.c.workflow.in_(limits))
     used = {row[0]: row[1] for row in connection.execute(query.group_by(executions.c.workflow))}
     return {workflow: max(limit.number - used.get(workflow, 0), 0) for workflow, limit in limits.items()}
+
+
+def _waiting_workflows(connection: Connection) -> dict[str, str]:
+    """Those that have executions that wait, each with the last lane that one of its waits in."""
+    found = queued_workflows(IS_WAITING).subquery()
+    lane = select(executions.c.lane).where(IS_WAITING, executions.c.workflow == found.c.workflow)
+    lane = lane.order_by(executions.c.lane.desc()).limit(1)
+    return {row[0]: row[1] for row in connection.execute(select(found.c.workflow, lane.scalar_subquery()))}
 
 
 def _queued(connection: Connection, condition: TextClause) -> list[str]:
@@ -139,13 +147,14 @@ def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit
 
 
 def enter(
-    connection: Connection, execution_id: str, workflow: str, limits: Limits, now: datetime, time: DatabaseTime
+    connection: Connection, row: Mapping[Any, Any], limits: Limits, now: datetime, time: DatabaseTime
 ) -> Refusal | None:
     """Whether one that begins without having been admitted may; its row and the workflow's are locked."""
+    execution_id, workflow = row["id"], row["workflow"]
     limit = limits[workflow]
     has_room = room(connection, limits)[workflow] > 0
-    if limit.rules is not None:
-        lanes = Lanes(connection, workflow, limit.rules, time, now)
+    if limit.rules or row["lane"] != QUEUE:
+        lanes = Lanes(connection, workflow, limit.rules or NO_RULES, time, now)
         lanes.arrive()
         refusal = Passing(lanes).enter(execution_id, has_room=has_room)
     else:

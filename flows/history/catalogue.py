@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from flows.history.database import upsert
 from flows.history.documents import document_or_none, to_document
-from flows.history.flow_control import ARRIVED, NO_RULES, QUEUE, declared_limit, declared_rules
+from flows.history.flow_control import ARRIVED, QUEUE, declared_limit, declared_rules
 from flows.history.models import IS_WAITING, executions, lanes, workflow_versions, workflows
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, version_of, workflow_of
@@ -43,8 +43,6 @@ def _change_rules(connection: Connection, version: WorkflowVersion) -> str | Non
     of_this = workflows.c.name == version.workflow
     known = connection.execute(select(workflows.c.flow_control).where(of_this).with_for_update()).scalar()
     wanted = document_or_none(declared_rules(version.declaration))
-    if wanted is None and known is not None:
-        wanted = NO_RULES
     if known is not None and wanted != known:
         waits = (executions.c.workflow == version.workflow) & (executions.c.lane != QUEUE)
         connection.execute(update(executions).where(IS_WAITING, waits).values(lane=ARRIVED))

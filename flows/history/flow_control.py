@@ -22,8 +22,6 @@ T = TypeVar("T")
 QUEUE, ARRIVED = "", "new"
 """Lanes: the workflow's queue, whose oldest are admitted; and what has keys and was not looked at yet."""
 DEFAULT_LIMIT, DEFAULT_OVERFLOW = 10, "wait"
-NO_RULES: Final = "{}"
-"""The document of a workflow that had some: what still waits with keys must be looked at."""
 _SINGLE: Final = ("throttle", "debounce", "batch")
 
 

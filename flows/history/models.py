@@ -98,7 +98,7 @@ class WorkflowRow(_Row, table=True):
     concurrency_limit: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("10")))
     overflow: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("'wait'")))
     flow_control: str | None = Field(default=None, sa_type=Text)
-    """`flow_control.declared_rules` as a document; NULL: its executions never had keys."""
+    """`flow_control.declared_rules` as a document; NULL: it has none."""
 
 
 class WorkflowVersionRow(_Row, table=True):

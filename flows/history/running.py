@@ -45,7 +45,7 @@ def begin(
     flow_run: Row = {} if flow_run_id is None else {"flow_run_id": flow_run_id}
     if waits and flow_run:
         connection.execute(update(executions).where(this).values(flow_run))
-    if waits and (refusal := admission.enter(connection, execution_id, row["workflow"], limits, now, time)):
+    if waits and (refusal := admission.enter(connection, row, limits, now, time)):
         return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
