@@ -104,7 +104,7 @@ async def _runtime(
 
 
 async def _run(runtime: Runtime, flow: WorkflowFlow, event: Event, invoke: Invoke) -> Execution:
-    execution_id = await accept_event(runtime, flow.program, event)
+    execution_id = await accept_event(runtime, flow.program, event, alone=True)
     await run_execution(runtime, execution_id, flow.program, invoke=invoke, open_journal=BufferedJournal)
     execution = await runtime.store.execution(execution_id)
     if execution is None:

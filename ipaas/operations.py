@@ -14,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from flows.engine.failures import cancellation
+from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.replay import steps_before
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
@@ -58,13 +59,17 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
         raise NotFound(f"no workflow {workflow}")
     declaration = Declaration.model_validate(known.current.declaration)
     check_input(declaration, event)
+    document = event.document()
+    flow = flow_keys(declaration, document)
     new = NewExecution(
         id=new_id(),
         workflow=workflow,
         version=known.current.version,
         trigger=Trigger.MANUAL,
-        event=event.document(),
+        event=document,
         accepted_at=clock.now(),
+        keys=flow.keys,
+        priority=flow.priority,
     )
     await store.accept([new])
     return new.id
@@ -136,15 +141,22 @@ async def replay(
         raise NotFound(f"no execution {execution_id}")
     if not first.status.is_final:
         raise Conflict(f"execution {execution_id} has not ended: {first.status}")
+    wanted = await _version(store, first, version)
+    published = await store.version(first.workflow, wanted)
+    flow = FlowKeys()
+    if published is not None:
+        flow = flow_keys(Declaration.model_validate(published.declaration), first.event).of_replay()
     again = NewExecution(
         id=new_id(),
         workflow=first.workflow,
-        version=await _version(store, first, version),
+        version=wanted,
         trigger=Trigger.REPLAY,
         event=first.event,
         accepted_at=clock.now(),
         replay_of=first.id,
         steps=_steps_before(first, from_step),
+        keys=flow.keys,
+        priority=flow.priority,
     )
     await store.accept([again])
     return again.id

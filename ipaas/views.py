@@ -34,6 +34,8 @@ class ExecutionSummary(BaseModel):
     flow_run_id: str | None
     flow_run_url: str | None
     replay_of: str | None
+    waiting_for: str | None
+    """Why an accepted one is not admitted yet: `concurrency customer=42`."""
     replayed_by: str | None
     """Its newest replay: a failed execution without one is still to be dealt with."""
 
@@ -82,6 +84,7 @@ def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
         "flow_run_id": run,
         "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
         "replay_of": execution.replay_of,
+        "waiting_for": execution.waiting_for,
         "replayed_by": execution.replayed_by,
     }
 

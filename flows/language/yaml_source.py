@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import LATER, Concurrency, Declaration, Json, Path, Respond, Schedule, Webhook, located
+from flows.language.definition import LATER, Declaration, Json, Path, Respond, Schedule, Webhook, located
 from flows.language.faults import DefinitionErrors, written
+from flows.language.flow_control import Batch, Concurrency, Debounce, Throttle
 from flows.language.kinds import KINDS, tag
 from flows.language.workflow import Workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
@@ -37,6 +38,9 @@ _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("triggers", "webhook"): Webhook,
     ("triggers", "schedule"): Schedule,
     ("concurrency",): Concurrency,
+    ("throttle",): Throttle,
+    ("debounce",): Debounce,
+    ("batch",): Batch,
     ("respond",): Respond,
 }
 """The model of what stands at a path, indexes and what is around a step left out: for the keys allowed there."""
@@ -88,7 +92,8 @@ def declare(model: type[D], data: Json, *, file: str | None = None, lines: Mappi
     try:
         return located(model.model_validate(data), file, known)
     except ValidationError as invalid:
-        faults = [_fault(fault, model) for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
+        faults = [_fault(_as_written(fault, data), model) for fault in found]
     raise DefinitionErrors(
         [
             DefinitionError(message, file=file, line=_line(known, path))
@@ -112,6 +117,14 @@ def _line(lines: Mapping[Path, int], path: Path) -> int | None:
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path)
+
+
+def _as_written(fault: Any, data: Json) -> Any:
+    """A single limit is read as a list of one."""
+    key, *rest = fault["loc"] or ("",)
+    if key == "concurrency" and rest[:1] == [0] and not isinstance(data[key], (list, tuple)):
+        return {**fault, "loc": (key, *rest[1:])}
+    return fault
 
 
 def _is_follow_up(fault: Any) -> bool:

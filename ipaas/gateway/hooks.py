@@ -20,6 +20,7 @@ from connectors.webhooks import (
     handshake_methods,
     secret_headers,
 )
+from flows.engine.flow_keys import CompiledKeys, compile_keys
 from flows.expressions import Expression
 from flows.history import HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
@@ -53,6 +54,7 @@ class Hook:
     dedupe: Expression | None
     schema: InputSchema | None
     respond: Respond
+    keys: CompiledKeys
 
     @property
     def path(self) -> str:
@@ -155,4 +157,5 @@ def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hoo
         dedupe=compile_dedupe(webhook),
         schema=InputSchema(declaration.input) if declaration.input is not None else None,
         respond=declaration.respond,
+        keys=compile_keys(declaration),
     )

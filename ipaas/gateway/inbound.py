@@ -17,6 +17,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from flows.engine.flow_keys import FlowKeys
 from flows.history import Document
 from flows.language.event import Event
 from foundation.errors import ExpressionError
@@ -60,7 +61,9 @@ class Understood:
     event: Document
     dedupe: str | None
     """What the workflow's `dedupe` came to."""
-    dedupe_fault: str | None = None
+    dedupe_fault: str | None
+    flow: FlowKeys
+    """What flow control has to know of it."""
 
 
 def understand(hook: Hook, inbound: Inbound) -> Understood:
@@ -81,11 +84,13 @@ def understand(hook: Hook, inbound: Inbound) -> Understood:
         path=inbound.path,
         received_at=inbound.received_at,
     ).document()
-    dedupe, fault = _dedupe(hook, event | {"body": payload.value})
+    seen = event | {"body": payload.value}
+    dedupe, fault = _dedupe(hook, seen)
+    flow = hook.keys.of(seen)
     if kind == "body":
         _drop(payload.value, place)
     as_sent = payload.json if len(inbound.body) > INLINE_BYTES and kind != "body" else None
-    return Understood(_written(event, payload.value, as_sent), dedupe, fault)
+    return Understood(_written(event, payload.value, as_sent), dedupe, fault, flow)
 
 
 def _headers(inbound: Inbound) -> dict[str, str]:

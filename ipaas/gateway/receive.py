@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from connectors.kit.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
-from flows.history import Accepted, Document, HistoryStore, NewExecution, Trigger
+from flows.history import Accepted, HistoryStore, NewExecution, Trigger
 from foundation.clock import Clock
 from foundation.errors import CredentialError, StorageUnavailable, VerificationFailed
 from foundation.ids import new_id
@@ -130,7 +130,8 @@ class Receiver:
                 keys = self._dedupe_keys(hook, request, understood, verified)
                 await self.rates.check_workflow(hook.workflow)
                 self.backlog.check(hook.workflow)
-                return await self._accept(hook, understood.event, keys, started)
+                self._note_faults(hook, understood)
+                return await self._accept(hook, understood, keys, started)
 
     async def _match(self, method: str, path: str) -> Hook:
         hook = await self.hooks.find(path)
@@ -166,18 +167,26 @@ class Receiver:
             self.metrics.empty_dedupe.labels(hook.workflow).inc()
         return dedupe_keys(hook, understood.dedupe, verified, request.headers.get("idempotency-key"))
 
-    async def _accept(self, hook: Hook, event: Document, keys: Sequence[str], started: float) -> Accepted:
+    def _note_faults(self, hook: Hook, understood: Understood) -> None:
+        """A key that could not be evaluated counts as empty: the event is not lost for it."""
+        for fault in understood.flow.faults:
+            self._log.warning("workflow %s: %s", hook.workflow, fault)
+            self.metrics.faulty_keys.labels(hook.workflow).inc()
+
+    async def _accept(self, hook: Hook, understood: Understood, keys: Sequence[str], started: float) -> Accepted:
         now = self.clock.now()
         new = NewExecution(
             id=new_id(),
             workflow=hook.workflow,
             version=hook.version,
             trigger=Trigger.WEBHOOK,
-            event=event,
+            event=understood.event,
             accepted_at=now,
             dedupe_keys=keys,
             dedupe_until=now + timedelta(days=self.settings.dedupe_days) if keys else None,
             trace=traceparent(),
+            keys=understood.flow.keys,
+            priority=understood.flow.priority,
         )
         [accepted] = await self.store.accept([new])
         annotate({"ipaas.execution": accepted.execution_id})
