@@ -35,8 +35,8 @@ from flows.language.flow_control import (
     Concurrency,
     Debounce,
     Limits,
+    Priority,
     Throttle,
-    priority,
 )
 
 Json = Any
@@ -218,7 +218,7 @@ class Declaration(Model):
     throttle: Throttle | None = None
     debounce: Debounce | None = None
     batch: Batch | None = None
-    priority: Annotated[str | float, BeforeValidator(priority)] = 0
+    priority: Priority = 0.0
     timeout: Timeout = 300.0
     input: Mapping[str, Json] | None = None
     respond: Respond = Respond()

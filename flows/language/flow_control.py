@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    StrictInt,
+    model_validator,
+)
 
 from flows.language.fields import Model, Timeout
 
@@ -90,18 +98,22 @@ def _of_one_key_each(limits: Sequence[Concurrency]) -> Sequence[Concurrency]:
     return limits
 
 
-def _as_written(limits: Sequence[Concurrency]) -> Any:
-    data = [one.model_dump(exclude_none=True) for one in limits]
+def _as_written(limits: Sequence[Concurrency], info: SerializationInfo) -> Any:
+    data = [one.model_dump(exclude_none=True, exclude_defaults=info.exclude_defaults) for one in limits]
     return data[0] if len(data) == 1 else data
 
 
-def priority(value: Any) -> Any:
-    """Raises ValueError."""
+def _priority(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("expected seconds, as a number or an expression like 10 if event.body.vip else 0")
-    if not isinstance(value, str) and not -MOST_AHEAD <= value <= MOST_AHEAD:
+    if isinstance(value, str):
+        return _key(value)
+    if not -MOST_AHEAD <= value <= MOST_AHEAD:
         raise ValueError(f"expected seconds from -{MOST_AHEAD} to {MOST_AHEAD}, got {value}")
-    return _key(value)
+    return float(value)
+
+
+Priority = Annotated[str | float, BeforeValidator(_priority)]
 
 
 def shown_key(key: str | None) -> str:

@@ -69,7 +69,7 @@ def workflow(
     throttle: Mapping[str, Any] | None = None,
     debounce: Mapping[str, Any] | None = None,
     batch: Mapping[str, Any] | None = None,
-    priority: str | float = 0,
+    priority: str | float = 0.0,
     timeout: str | float = "5m",
     input: Mapping[str, Any] | None = None,
     respond: Mapping[str, Any] | None = None,
