@@ -144,7 +144,7 @@ async def replay(
     wanted = await _version(store, first, version)
     published = await store.version(first.workflow, wanted)
     flow = FlowKeys()
-    if published is not None:
+    if published is not None and published.declaration is not None:
         flow = flow_keys(Declaration.model_validate(published.declaration), first.event).of_replay()
     again = NewExecution(
         id=new_id(),

@@ -23,7 +23,7 @@ from flows.history.flow_control import ARRIVED, QUEUE, Rules
 from flows.history.models import HAS_SLOT, IS_WAITING, executions, lanes, overflow
 from flows.history.records import Json, Key, Status
 
-MOST_AT_ONCE = 1_000
+MOST_AT_ONCE = 500
 """Executions of a workflow that one call moves, and that one call ends."""
 MOST_LANES = 100
 """Lanes that are due and that one call looks at."""
@@ -148,6 +148,7 @@ class Lanes:
     def _gather(self, gathered: Mapping[Key, Sequence[Waiting]]) -> None:
         self.move((row.id, key.lane, row.accepted_at) for key, rows in gathered.items() for row in rows)
         known = self._rows([key.lane for key in gathered])
+        rows_of_lanes: list[tuple[Key, datetime, datetime]] = []
         for key in gathered:
             since = known[key.lane].since if key.lane in known else self.now
             if self.rules.debounce and key.rule == "debounce":
@@ -156,7 +157,8 @@ class Lanes:
                 due = since + self.rules.batch.within
                 if len(self._oldest_ids(key.lane, self.rules.batch.size)) == self.rules.batch.size:
                     due = self.now
-            self.write(key, since, due)
+            rows_of_lanes.append((key, since, due))
+        self.write_all(rows_of_lanes)
 
     def _end_debounced(self) -> None:
         """The newest of each lane that is due runs, and the others do not."""
@@ -279,11 +281,20 @@ class Lanes:
         if names:
             self.connection.execute(update(lanes).where(here).values(due=None))
 
-    def write(self, key: Key, since: datetime, due: datetime | None, *, leader: str | None = None) -> None:
-        values = {"rule": key.rule, "since": since, "due": due, "leader": leader}
-        statement = upsert(self.connection, lanes).values(workflow=self.workflow, lane=key.lane, **values)
-        statement = statement.on_conflict_do_update(index_elements=["workflow", "lane"], set_=values)
-        self.connection.execute(statement)
+    def write(self, key: Key, since: datetime, due: datetime, *, leader: str | None = None) -> None:
+        self.write_all([(key, since, due)], leader=leader)
+
+    def write_all(self, rows: Iterable[tuple[Key, datetime, datetime]], *, leader: str | None = None) -> None:
+        """Key, since when, and when it is due, of each."""
+        of_rows = {"workflow": self.workflow, "leader": leader}
+        values = [
+            of_rows | {"lane": key.lane, "rule": key.rule, "since": since, "due": due} for key, since, due in rows
+        ]
+        statement = upsert(self.connection, lanes)
+        changed = {name: statement.excluded[name] for name in ("rule", "since", "due", "leader")}
+        if values:
+            keys = ["workflow", "lane"]
+            self.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), values)
 
 
 def _priority(row: Waiting) -> float:

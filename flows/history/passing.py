@@ -19,7 +19,7 @@ from flows.history.lanes import WAITING, Lanes, Waiting, keys_of, locked, waitin
 from flows.history.models import IS_WAITING, executions
 from flows.history.records import Key, Refusal
 
-MOST_MET = 1_000
+MOST_MET = 500
 """Executions of a workflow that one call looks at; the next one goes on."""
 
 _HEAD, _ROW, _REST = range(3)
@@ -105,11 +105,9 @@ class Passing:
             if row.id in admitted:
                 gate.take(keys_of(row), again=row.started_at is not None)
                 touched |= {key.lane for key in keys_of(row)}
-        for lane in touched:
-            key = self._of.get(lane)
-            if self.lanes.rules.throttles(key := self._of[lane]):
-                paid_until = gate.paid.get(lane, self.lanes.now)
-                self.lanes.write(key, paid_until, throttle.free_at(paid_until))
+        throttled = [key for lane in sorted(touched) if self.lanes.rules.throttles(key := self._of[lane])]
+        until = {key: gate.paid.get(key.lane, self.lanes.now) for key in throttled}
+        self.lanes.write_all((key, paid, throttle.free_at(paid)) for key, paid in until.items())
 
     @property
     def due(self) -> datetime | None:

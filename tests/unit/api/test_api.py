@@ -52,6 +52,7 @@ async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: Mem
         "flow_run_url": "http://prefect.test/runs/flow-run/run-1",
         "replay_of": None,
         "replayed_by": None,
+        "waiting_for": None,
         "steps": [
             {
                 "id": "notify",
