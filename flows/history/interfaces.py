@@ -253,7 +253,10 @@ class Archive(Protocol):
         ...
 
     async def forget_deliveries(self, *, limit: int) -> int:
-        """Deletes at most `limit` dedupe keys whose time is over, and notes on callers and throttles. How many keys went."""
+        """Deletes at most `limit` dedupe keys whose time is over, and notes on callers and throttles.
+
+        How many keys went.
+        """
         ...
 
     async def compact(self) -> bool:

@@ -63,10 +63,12 @@ class Lanes:
     """The keys of those that have a slot, by execution, the oldest first."""
 
     def __post_init__(self) -> None:
-        query = select(_table.id, _table.flow_keys).where(HAS_SLOT, _table.workflow == self.workflow)
+        query = select(_table.id, _table.accepted_at, _table.flow_keys).where(
+            HAS_SLOT, _table.workflow == self.workflow
+        )
         self.slots = {
             row.id: flow_control.from_text(row.flow_keys)[0]
-            for row in self.connection.execute(query.order_by(_table.accepted_at, _table.id))
+            for row in sorted(self.connection.execute(query), key=lambda row: (row.accepted_at, row.id))
         }
 
     @property
@@ -123,9 +125,10 @@ class Lanes:
         of_lane = (overflow.c.workflow == self.workflow) & (overflow.c.lane == key.lane)
         still = select(_table.id).where(_table.id == overflow.c.execution_id, IS_WAITING).correlate(overflow)
         self.connection.execute(delete(overflow).where(of_lane, ~still.exists()))
-        query = select(_table.id).join_from(overflow, executions, _table.id == overflow.c.execution_id)
-        query = query.where(of_lane, IS_WAITING).order_by(_table.accepted_at, _table.id)
-        waiting = [row.id for row in locked(self.connection, query)]
+        query = select(_table.id, _table.accepted_at)
+        query = query.join_from(overflow, executions, _table.id == overflow.c.execution_id).where(of_lane, IS_WAITING)
+        rows = sorted(locked(self.connection, query), key=lambda row: (row.accepted_at, row.id))
+        waiting = [row.id for row in rows]
         running = [id_ for id_, keys in self.slots.items() if key in keys]
         limit = self.rules.limits[key.of]
         gone = flow_control.beyond(limit, running, waiting)
