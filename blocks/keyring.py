@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class Keyring:
             raise ConfigurationError("a keyring needs at least one key")
         if any(len(key) != KEY_BYTES for key in keys):
             raise ConfigurationError(f"every encryption key has {KEY_BYTES} bytes")
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._use(keys)
         self._path: Path | None = None
         self._stamp: tuple[int, int] | None = None
 
@@ -81,6 +82,17 @@ class Keyring:
             f"{place} can't be opened: its sealed text was changed, or belongs to another credential or field"
             f"{''.join(f', or {name} was changed' for name in place.bound)}; set the credential again"
         )
+
+    def sign(self, purpose: str, text: str) -> bytes:
+        """A signature of `text` by the newest key (HMAC-SHA256), for this purpose only."""
+        self._follow()
+        return _signature(next(iter(self._keys.values())), purpose, text)
+
+    def has_signed(self, purpose: str, text: str, signature: bytes) -> bool:
+        """Whether one of the ring's keys made this signature."""
+        self._follow()
+        known = [hmac.compare_digest(_signature(key, purpose, text), signature) for key in self._keys.values()]
+        return any(known)
 
     def knows_key_of(self, sealed: str) -> bool:
         """Whether the key that sealed `sealed` is in the ring."""
@@ -153,8 +165,18 @@ class Keyring:
         except OSError as error:
             raise ConfigurationError(f"can't read {self._path}: {error.strerror}") from error
         if (stamp := (found.st_ino, found.st_mtime_ns)) != self._stamp:
-            self._ciphers = {_key_id(key): AESGCM(key) for key in keys_in(read_private(self._path) or "", self._path)}
+            self._use(keys_in(read_private(self._path) or "", self._path))
             self._stamp = stamp
+
+    def _use(self, keys: Sequence[bytes]) -> None:
+        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._keys = {_key_id(key): key for key in keys}
+
+
+def _signature(key: bytes, purpose: str, text: str) -> bytes:
+    """By a key of its own for each purpose, which says nothing about the one that seals."""
+    own = hmac.digest(key, f"ipaas {purpose}".encode(), hashlib.sha256)
+    return hmac.digest(own, text.encode(), hashlib.sha256)
 
 
 def add_key(settings: Settings) -> str:

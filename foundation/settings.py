@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None, description="The gateway's URL as senders see it; for links and URL-signed webhooks."
     )
+    gateway_url: str = Field(
+        default="http://127.0.0.1:8080",
+        description="Where the gateway answers, for links that steps send out when there is no public URL; `ipaas up` "
+        "sets it.",
+    )
     max_body_bytes: int = Field(default=1_048_576, gt=0, description="The largest webhook body that is taken.")
     max_inflight_bytes: int = Field(
         default=67_108_864,

@@ -17,17 +17,21 @@ import httpx
 from blocks import Credential, Keyring, PrefectCredentials
 from connectors.kit.call import CredentialSource, Services, current_call
 from connectors.kit.http_client import new_client
-from flows.engine.execution import accept_event, run_execution
+from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
-from flows.engine.journal import BufferedJournal
+from flows.engine.outside import HistoryOutside
+from flows.engine.parking import Parking
+from flows.engine.program import Program
 from flows.engine.runtime import Runtime
 from flows.expressions import Placeholder, render_template
-from flows.history import Execution, MemoryStore
+from flows.history import Execution, MemoryStore, NewWait, Status, WaitKind, WorkflowVersion
 from flows.language.event import Event
+from flows.language.step import Answer, Ended
+from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.process import use_runtime
 from foundation.clock import SystemClock
-from foundation.errors import CredentialError, IpaasError
+from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker, process_masker
 from foundation.settings import Settings
 from ipaas.connection import prefect
@@ -82,6 +86,7 @@ async def dry_run(flow: WorkflowFlow, event: Event, settings: Settings) -> DryRu
         new_client(_NotingTransport(requests, masker)) as http,
         _runtime(settings, http, _StandIns(masker), masker) as runtime,
     ):
+        runtime.outside = _NobodyOutside
         return DryRun(await _run(runtime, flow, event, _without_sending), requests)
 
 
@@ -104,12 +109,38 @@ async def _runtime(
 
 
 async def _run(runtime: Runtime, flow: WorkflowFlow, event: Event, invoke: Invoke) -> Execution:
-    execution_id = await accept_event(runtime, flow.program, event, alone=True)
-    await run_execution(runtime, execution_id, flow.program, invoke=invoke, open_journal=BufferedJournal)
-    execution = await runtime.store.execution(execution_id)
-    if execution is None:
-        raise IpaasError(f"workflow {flow.name} ended without an outcome")
-    return execution
+    return await run_inline(runtime, flow.program, event, program_of=_program_of, invoke=invoke)
+
+
+def _program_of(version: WorkflowVersion) -> Program:
+    return compile_version(version).program
+
+
+class _NobodyOutside(HistoryOutside):
+    """In a dry run nobody is told anything, and whatever is waited for has come."""
+
+    async def wait(self, wait: NewWait, parking: Parking) -> Answer | None:
+        if wait.kind is WaitKind.TIME:
+            return None
+        came = Placeholder(f"<{wait.path}.output>")
+        body = {"approved": True, "form": came} if wait.kind is WaitKind.APPROVAL else came
+        return Answer(body, None, self._runtime.clock.now())
+
+    async def signal(self, name: str, body: Any) -> bool:
+        return True
+
+    async def start(self, workflow: str, body: Any, path: str, *, answers: bool) -> str:
+        return f"<{path}.execution_id>"
+
+    async def ended(self, execution_id: str) -> Ended:
+        return _Called(output=Placeholder(execution_id.replace("execution_id", "output")))
+
+
+@dataclass(frozen=True)
+class _Called:
+    output: Any
+    status: str = Status.SUCCEEDED
+    error: Any = None
 
 
 class _NotSent(BaseException):

@@ -114,4 +114,5 @@ def set_up_logging(settings: Settings) -> None:
         logger.handlers, logger.propagate = [], True
     for name in RUN_LOGGERS:
         logger = logging.getLogger(name)
-        logger.filters = [OneLineFailures(), MaskingFilter(process_masker)]
+        others = [one for one in logger.filters if not isinstance(one, (OneLineFailures, MaskingFilter))]
+        logger.filters = [*others, OneLineFailures(), MaskingFilter(process_masker)]

@@ -11,7 +11,7 @@ from prefect import State
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import OrchestrationResult
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
@@ -19,7 +19,7 @@ from flows.engine.replay import steps_before
 from flows.history import Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
 from flows.language.event import Event
-from flows.language.input_schema import InputSchema
+from flows.language.input_schema import check_input
 from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
@@ -41,12 +41,6 @@ class PrefectUnavailable(IpaasError):
     retriable = True
 
 
-class UnfitEvent(IpaasError):
-    """The event's body does not fit the workflow's `input`."""
-
-    code = "unfit_event"
-
-
 async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) -> str:
     """Starts the current version of a workflow for this event, active or not; the execution's id.
 
@@ -58,7 +52,7 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
     if known is None:
         raise NotFound(f"no workflow {workflow}")
     declaration = Declaration.model_validate(known.current.declaration)
-    check_input(declaration, event)
+    check_input(declaration, event.body)
     document = event.document()
     flow = flow_keys(declaration, document)
     new = NewExecution(
@@ -75,14 +69,6 @@ async def start(store: HistoryStore, clock: Clock, workflow: str, event: Event) 
     return new.id
 
 
-def check_input(declaration: Declaration, event: Event) -> None:
-    """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
-    if declaration.input is None:
-        return
-    for error in InputSchema(declaration.input).errors(event.body, most=1):
-        raise UnfitEvent(f"the body does not fit the workflow's input: {error['path']}: {error['message']}")
-
-
 async def cancel(
     store: HistoryStore, client: PrefectClient, execution_id: str, *, by: str, reason: str = ""
 ) -> Execution:
@@ -91,6 +77,7 @@ async def cancel(
     Raises:
         NotFound: there is no such execution.
         Conflict: it has already ended.
+        PrefectUnavailable: it waits for something outside, and can't be ended in Prefect; nothing was changed.
     """
     reason = "".join(one if one.isprintable() else " " for one in reason)  # Prefect can't take every text
     before = await store.execution(execution_id)
@@ -98,11 +85,25 @@ async def cancel(
         raise NotFound(f"no execution {execution_id}")
     if before.status.is_final:
         raise Conflict(f"execution {execution_id} has already ended: {before.status}")
+    if before.status is Status.WAITING and before.flow_run_id:
+        await _cancel_paused_run(client, before.flow_run_id, cancellation(by, reason)["message"])
     execution = await store.request_cancel(execution_id, by=by, reason=reason)
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
     return after or before
+
+
+async def _cancel_paused_run(client: PrefectClient, flow_run_id: str, message: str) -> None:
+    """Nobody runs it, so nobody would end it in Prefect later on."""
+    cancelled: State[Any] = Cancelled(message=message)
+    try:
+        async with asyncio.timeout(PREFECT_SECONDS):
+            await client.set_flow_run_state(UUID(flow_run_id), cancelled, force=True)
+    except ObjectNotFound:
+        return
+    except (httpx.HTTPError, OSError, TimeoutError) as error:
+        raise _away(error) from error
 
 
 async def _cancel_flow_run(
@@ -209,4 +210,8 @@ async def _set_schedules(client: PrefectClient, deployment_id: str, active: bool
     except ObjectNotFound:
         return  # deployed anew with its next execution, and then in the state the history says
     except (httpx.HTTPError, OSError, TimeoutError) as error:
-        raise PrefectUnavailable(f"Prefect does not answer ({type(error).__name__}); nothing was changed") from error
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> PrefectUnavailable:
+    return PrefectUnavailable(f"Prefect does not answer ({type(error).__name__}); nothing was changed")

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.history import Execution, Status, StepExecution, Trigger, Workflow
+from flows.engine.waiting_for import open_waits, waiting_for
+from flows.history import Execution, Status, StepExecution, Trigger, Wait, Workflow
+from ipaas.decisions import approval_id
 
 
 class StepView(BaseModel):
@@ -34,13 +36,13 @@ class ExecutionSummary(BaseModel):
     flow_run_id: str | None
     flow_run_url: str | None
     replay_of: str | None
-    waiting_for: str | None
-    """Why an accepted one is not admitted yet: `concurrency customer=42`."""
     replayed_by: str | None
     """Its newest replay: a failed execution without one is still to be dealt with."""
 
 
 class ExecutionView(ExecutionSummary):
+    waiting_for: str | None
+    """What a step waits for; of an accepted one why it is not admitted yet: `concurrency customer=42`."""
     event: Any
     output: Any
     steps: list[StepView]
@@ -49,6 +51,25 @@ class ExecutionView(ExecutionSummary):
 class ExecutionList(BaseModel):
     items: list[ExecutionSummary]
     next_cursor: str | None
+
+
+class ApprovalView(BaseModel):
+    id: str
+    execution_id: str
+    step: str
+    message: str
+    form: Any
+    """A JSON Schema."""
+    asked_at: datetime
+    due_at: datetime | None
+    decided_at: datetime | None
+    decided_by: str | None
+    decision: Any
+
+
+class ApprovalList(BaseModel):
+    items: list[ApprovalView]
+    next_cursor: str | None = None
 
 
 class WorkflowView(BaseModel):
@@ -84,7 +105,6 @@ def summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
         "flow_run_id": run,
         "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
         "replay_of": execution.replay_of,
-        "waiting_for": execution.waiting_for,
         "replayed_by": execution.replayed_by,
     }
 
@@ -93,9 +113,27 @@ def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
     return ExecutionView(
         **summary(execution, ui_url),
+        waiting_for=waiting_for(open_waits(execution.waits))
+        if execution.status is Status.WAITING
+        else execution.waiting_for,
         event=execution.event,
         output=execution.output,
         steps=[_step(step) for step in execution.steps],
+    )
+
+
+def approval_view(wait: Wait) -> ApprovalView:
+    return ApprovalView(
+        id=approval_id(wait),
+        execution_id=wait.execution_id,
+        step=wait.path,
+        message=wait.document["message"],
+        form=wait.document["form"],
+        asked_at=wait.begun_at,
+        due_at=wait.due_at,
+        decided_at=wait.ended_at,
+        decided_by=wait.answered_by,
+        decision=wait.answer,
     )
 
 

@@ -175,8 +175,13 @@ class Platform:
         return self
 
     def _is_ready(self) -> bool:
+        """Its own gateway answers; one that a killed platform left behind may do so, too."""
         try:
-            return (self.home / "addresses.json").exists() and self.get("/readyz").status_code == 200
+            return (
+                bool(self.parts("gateway"))
+                and (self.home / "addresses.json").exists()
+                and self.get("/readyz").status_code == 200
+            )
         except httpx.TransportError:
             return False
 
@@ -263,7 +268,7 @@ class Platform:
                 document = self.execution(execution_id)
             except httpx.TransportError:
                 return None
-            return document if document.get("status") not in ("accepted", "running") else None
+            return document if document.get("status") not in ("accepted", "running", "waiting") else None
 
         return eventually(ask, seconds, f"execution {execution_id} ends")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call
 from connectors.kit.retry import RetryPolicy
 from flows.engine.invoke import EngineAction, Invocation, Logger
+from flows.engine.parking import Parked
 from flows.engine.walk import run_one, walk
+from flows.history import NewWait, WaitKind, signal_address, step_address
 from flows.language.outcomes import StepFailed, Stopped
-from flows.language.step import ActionStep, Scope, Step, seen_of
+from flows.language.step import LONGEST_SLEEP, ActionStep, Answer, Ended, Scope, Step, seen_of
 from foundation.errors import IpaasError
 
 if TYPE_CHECKING:
@@ -41,7 +43,51 @@ class Doing:
         return max((self.steps.clock.now() - self.started_at).total_seconds(), 0.0)
 
     async def sleep(self, seconds: float) -> None:
-        await self.steps.clock.sleep(seconds)
+        with self.steps.parking.busy():
+            await self.steps.clock.sleep(seconds)
+
+    async def wait(
+        self,
+        kind: str,
+        *,
+        seconds: float | None = None,
+        until: datetime | None = None,
+        signal: str | None = None,
+        document: Any = None,
+        number: int | None = None,
+    ) -> Answer | None:
+        path = self.path if number is None else f"{self.path}[{number}]"
+        since = self.started_at if number is None else self.steps.clock.now()
+        due_at = since + timedelta(seconds=seconds) if seconds is not None else until
+        known = self.steps.waits.get(path)
+        if known and known.ended_at:
+            return Answer(known.answer, known.answered_by, known.ended_at) if known.answered else None
+        due_at = known.due_at if known else due_at
+        if kind == "time" and due_at is not None:
+            left = (due_at - self.steps.clock.now()).total_seconds()
+            if left <= LONGEST_SLEEP:
+                if left > 0:
+                    await self.sleep(left)
+                return None
+        address = None
+        if signal is not None:
+            address = signal_address(signal)
+        elif kind != "time":
+            address = step_address(self.steps.execution_id, self.path)
+        wait = NewWait(path, WaitKind(kind), address, due_at, self.mask(document))
+        return await self.steps.outside.wait(wait, self.steps.parking)
+
+    async def signal(self, name: str, body: Any) -> bool:
+        with self.steps.parking.busy():
+            return await self.steps.outside.signal(name, self.mask(body))
+
+    async def start(self, workflow: str, body: Any, *, answers: bool) -> str:
+        with self.steps.parking.busy():
+            return await self.steps.outside.start(workflow, self.mask(body), self.path, answers=answers)
+
+    async def ended(self, execution_id: str) -> Ended:
+        with self.steps.parking.busy():
+            return await self.steps.outside.ended(execution_id)
 
     def mask(self, value: Any) -> Any:
         return self.steps.services.masker.mask_json(value)
@@ -50,12 +96,12 @@ class Doing:
         if not self.steps.alone:
             await work(self)
             return
-        inside, stops = replace(self, steps=replace(self.steps, alone=False)), list[Stopped]()
+        inside, stops = replace(self, steps=replace(self.steps, alone=False)), list[Stopped | Parked]()
 
         async def attempts(logger: Logger) -> None:
             try:
                 await work(inside)
-            except Stopped as stop:  # which is no failure of the task
+            except (Stopped, Parked) as stop:  # which is no failure of the task
                 stops.append(stop)
 
         await self.steps.invoke(Invocation(None, self.path, {}, self.after), attempts)
@@ -68,6 +114,8 @@ class Doing:
 
     async def block(self, steps: Sequence[Step], scope: Scope, number: int | None = None) -> Any:
         prefix = self.prefix if number is None else self._in_round(number)
+        if number is not None:
+            scope = self.steps.with_callbacks(scope, steps, prefix)
         try:
             return await walk(steps, scope, self.steps, prefix, self.after)
         except (StepFailed, Stopped):
@@ -137,4 +185,5 @@ class Doing:
             return result
 
         invocation = Invocation(action, self.path, arguments, self.after, self.steps.alone)
-        return await self.steps.invoke(invocation, attempts)
+        with self.steps.parking.busy():
+            return await self.steps.invoke(invocation, attempts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,16 +16,18 @@ from flows.engine.failures import (
     HeldElsewhere,
     LimitReached,
     NotRun,
+    StillWaits,
     cancellation,
     error_document,
 )
 from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.invoke import Invoke, call_directly
 from flows.engine.journal import LEASE_SECONDS, DurableJournal, Journal, OpenJournal
+from flows.engine.parking import Parked
 from flows.engine.program import Program, Run
 from flows.engine.runtime import RunningExecution, Runtime
 from flows.engine.step import Steps
-from flows.history import Execution, NewExecution, Refusal, Status, Trigger
+from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Trigger
 from flows.language.event import Event
 from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
 from foundation.ids import new_id
@@ -41,7 +43,7 @@ AHEAD_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended.
+    """How an execution ended, or that it waits for something outside.
 
     Attributes:
         failure: what a failed one raised, fit to be shown.
@@ -53,6 +55,7 @@ class Outcome:
     error: Any = None
     failure: Exception | None = None
     earlier: bool = False
+    waits: Sequence[NewWait] = ()
 
     @classmethod
     def of(cls, execution: Execution) -> Outcome:
@@ -111,18 +114,25 @@ async def run_execution(
     flow_run_id: str | None = None,
     invoke: Invoke = call_directly,
     open_journal: OpenJournal = DurableJournal,
+    entered: float | None = None,
 ) -> Outcome:
     """Runs one accepted execution to its end and records it.
+
+    Args:
+        entered: since when this run counts, by the event loop's clock; None: from now on. Whoever cancels it once its
+            timeout is over (Prefect does, for its flow) means the timeout.
 
     Raises:
         NotRun: it is not this process's to run, or not any more; nothing was recorded.
         StorageUnavailable: the history does not answer; it goes on when its lease is over.
         asyncio.CancelledError: it was cancelled from outside, which is nobody's wish that the history knows of.
     """
-    entered = asyncio.get_running_loop().time()
-    execution = await runtime.store.begin(
-        execution_id, flow_run_id=flow_run_id, owner=runtime.owner, lease=LEASE_SECONDS
-    )
+    entered = asyncio.get_running_loop().time() if entered is None else entered
+    execution: Execution | Refusal = Refusal.UNKNOWN
+    with anyio.CancelScope(shield=True):  # one that has begun is ended by us, whatever becomes of its flow run
+        execution = await runtime.store.begin(
+            execution_id, flow_run_id=flow_run_id, owner=runtime.owner, lease=LEASE_SECONDS
+        )
     if isinstance(execution, Refusal):
         return await _refused(runtime, execution_id, execution)
     timeout = program.declaration.timeout
@@ -137,7 +147,7 @@ async def run_execution(
         try:
             return await _run(runtime, recorded, running, deadline, invoke)
         finally:
-            runtime.on_ended(execution.workflow)
+            runtime.more_may_start()
 
 
 async def _refused(runtime: Runtime, execution_id: str, refusal: Refusal) -> Outcome:
@@ -145,6 +155,8 @@ async def _refused(runtime: Runtime, execution_id: str, refusal: Refusal) -> Out
         raise HeldElsewhere
     if refusal is Refusal.FULL:
         raise LimitReached
+    if refusal is Refusal.WAITING:
+        raise StillWaits
     execution = await runtime.store.execution(execution_id)
     if execution is None:
         raise IpaasError("this flow run's execution is not in the history: was the database replaced?")
@@ -156,7 +168,15 @@ async def _run(
 ) -> Outcome:
     execution, program = recorded.execution, recorded.program
     steps = Steps(
-        execution.id, recorded.journal, runtime.services, runtime.clock, runtime.meter, invoke, program.actions
+        execution.id,
+        recorded.journal,
+        runtime.services,
+        runtime.clock,
+        runtime.meter,
+        invoke,
+        program.actions,
+        waits={wait.path: wait for wait in execution.waits},
+        outside=runtime.outside(runtime, execution),
     )
     event = _with_batch(program, execution.event)
     run = Run(Event.model_validate(event), _scope(execution) | {"event": event}, steps)
@@ -168,8 +188,13 @@ async def _run(
                 running.task = asyncio.ensure_future(_perform(program, run))
             output = await running.task
         return await recorded.succeeded(output, run.scope)
+    except Parked as parked:
+        if running.stop:
+            return await _shielded(_stopped(runtime, recorded, running, parked, timed_out=False))
+        return await _shielded(recorded.parked(list(steps.parking.waits.values())))
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - what it raises when stopped is the author's
-        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired()))
+        is_over = isinstance(error, asyncio.CancelledError) and asyncio.get_running_loop().time() >= deadline
+        return await _shielded(_stopped(runtime, recorded, running, error, timed_out=limit.expired() or is_over))
     finally:
         del runtime.running[execution.id]
 
@@ -228,6 +253,7 @@ def _scope(execution: Execution) -> dict[str, Any]:
         "execution": {"id": execution.id},
         "now": execution.started_at,
         "steps": {},
+        "callbacks": {},
     }
 
 
@@ -256,6 +282,11 @@ class _Recorded:
     async def timed_out(self) -> Outcome:
         message = f"the execution took longer than its timeout of {self.program.declaration.timeout:g} s"
         return await self._end(Outcome(Status.TIMED_OUT, error={"code": "timeout", "message": message}))
+
+    async def parked(self, waits: Sequence[NewWait]) -> Outcome:
+        if not await self.journal.park(waits):
+            raise HeldElsewhere
+        return Outcome(Status.WAITING, waits=waits)
 
     async def cancelled(self, request: Mapping[str, str]) -> Outcome:
         noted = await self.runtime.store.execution(self.execution.id)  # who asked through the API said so there

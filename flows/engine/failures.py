@@ -4,6 +4,7 @@ IpaasError
 └── NotRun           the execution does not run here, or not any more; nothing was recorded
     ├── HeldElsewhere    another process runs it
     ├── LimitReached     its workflow's limit is reached: it waits for its turn
+    ├── StillWaits       what its steps wait for has not come yet
     └── HandedBack       this process stops; another one goes on with it
 """
 
@@ -37,6 +38,11 @@ class HeldElsewhere(NotRun):
 class LimitReached(NotRun):
     def __init__(self) -> None:
         super().__init__("its workflow's limit is reached; it runs in its turn")
+
+
+class StillWaits(NotRun):
+    def __init__(self) -> None:
+        super().__init__("what it waits for has not come yet")
 
 
 class HandedBack(NotRun):

@@ -1,17 +1,17 @@
 """What is recorded of one execution while it runs.
 
 `DurableJournal` writes each record before the execution goes on: what ended is never run again. `BufferedJournal`
-keeps them until the end, for runs that nobody would go on with.
+keeps them until the end, or a long wait, for runs that nobody would go on with.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from flows.engine.failures import HeldElsewhere
-from flows.history import Execution, Running, Status, StepExecution
+from flows.history import Execution, NewWait, Running, Status, StepExecution
 from foundation.clock import Clock
 from foundation.errors import StorageUnavailable
 
@@ -48,6 +48,10 @@ class Journal(Protocol):
         """Nobody asks for these steps again, so whoever has them written need not keep them: a loop's may be many."""
         ...
 
+    async def park(self, waits: Sequence[NewWait]) -> bool:
+        """The execution waits for one of these; False when it is another process's now. Raises StorageUnavailable."""
+        ...
+
     async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
         """The execution has ended; False when it had ended before, or is another process's now.
 
@@ -74,6 +78,9 @@ class DurableJournal:
     def forget(self, paths: Iterable[str]) -> None:
         for path in paths:
             self.steps.pop(path, None)
+
+    async def park(self, waits: Sequence[NewWait]) -> bool:
+        return await self._insist(lambda: self._history.park(self._hold, waits))
 
     async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
         return await self._insist(
@@ -114,7 +121,14 @@ class BufferedJournal:
     def forget(self, paths: Iterable[str]) -> None:
         """Forgets nothing: it is all still to be written."""
 
-    async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
+    async def park(self, waits: Sequence[NewWait]) -> bool:
+        await self._write()
+        return await self._history.park(self._hold, waits)
+
+    async def _write(self) -> None:
         for step in self.steps.values():
             await self._history.save_step(self._hold, step)
+
+    async def finish(self, status: Status, *, output: Json = None, error: Json = None, answer: Json = None) -> bool:
+        await self._write()
         return await self._history.finish(self._hold, status, output=output, error=error, answer=answer)

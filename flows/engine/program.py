@@ -70,6 +70,7 @@ def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapp
     """The program of a compiled YAML workflow."""
 
     async def body(run: Run) -> Any:
+        run.scope.update(run.steps.with_callbacks(run.scope, workflow.steps))
         try:
             await walk(workflow.steps, run.scope, run.steps)
         except Stopped as stop:
@@ -77,6 +78,7 @@ def program_of_steps(version: WorkflowVersion, workflow: Workflow, actions: Mapp
         return workflow.rendered_output.render(run.scope)
 
     async def on_failure(run: Run, failure: Exception) -> None:
+        run.scope.update(run.steps.with_callbacks(run.scope, workflow.on_failure))
         error = {"step": failure.path if isinstance(failure, IpaasError) else None, **error_document(failure)}
         try:
             await walk(workflow.on_failure, {**run.scope, "error": as_seen(error)}, run.steps)

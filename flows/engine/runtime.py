@@ -12,9 +12,11 @@ from typing import Any, Literal
 import anyio
 
 from connectors.kit.call import Services
+from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.engine.journal import LEASE_SECONDS
 from flows.engine.meter import Meter, Unmetered
-from flows.history import HistoryStore, Hold
+from flows.engine.outside import HistoryOutside, Outside
+from flows.history import Execution, HistoryStore, Hold
 from foundation.clock import Clock
 from foundation.errors import IpaasError
 from foundation.owner import this_process
@@ -60,15 +62,20 @@ class Runtime:
 
     Attributes:
         running: by execution id.
-        on_ended: told the workflow of every execution that stops running here, so that its next one can begin.
+        outside: what an execution reaches others by.
+        more_may_start: called when an execution stops running here, or another one is accepted or woken.
     """
 
-    def __init__(self, *, store: HistoryStore, services: Services, clock: Clock) -> None:
+    def __init__(
+        self, *, store: HistoryStore, services: Services, clock: Clock, callbacks: Callbacks | None = None
+    ) -> None:
         self.store, self.services, self.clock = store, services, clock
+        self.callbacks = callbacks or Callbacks(ProcessSigner())
+        self.outside: Callable[[Runtime, Execution], Outside] = HistoryOutside
         self.owner = this_process()
         self.running: dict[str, RunningExecution] = {}
         self.meter: Meter = Unmetered()
-        self.on_ended: Callable[[str], None] = lambda workflow: None
+        self.more_may_start: Callable[[], None] = lambda: None
         self._healthy_since = self._beaten = 0.0
 
     async def __aenter__(self) -> Runtime:

@@ -16,9 +16,11 @@ from flows.engine.failures import NotRun, error_document
 from flows.engine.invoke import EngineAction, Invoke
 from flows.engine.journal import Journal
 from flows.engine.meter import Meter
-from flows.history import Status, StepExecution
+from flows.engine.outside import Outside
+from flows.engine.parking import Parked, Parking
+from flows.history import Status, StepExecution, Wait
 from flows.language.outcomes import Stopped
-from flows.language.step import Scope
+from flows.language.step import Scope, Step, with_address
 from foundation.clock import Clock
 from foundation.errors import IpaasError, StorageUnavailable
 from foundation.log_fields import log_fields
@@ -52,6 +54,7 @@ class Steps:
     Attributes:
         actions: all there are, by name.
         begun: those that run now in this process, by path.
+        waits: what steps of earlier runs of the execution waited for, by path.
         alone: whether each call of an action is worth a task of its own.
     """
 
@@ -62,8 +65,16 @@ class Steps:
     meter: Meter
     invoke: Invoke
     actions: Mapping[str, EngineAction]
+    outside: Outside
     begun: dict[str, StepExecution] = field(default_factory=dict)
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    parking: Parking = field(default_factory=Parking)
     alone: bool = True
+
+    def with_callbacks(self, scope: Scope, steps: Sequence[Step], prefix: str = "") -> Scope:
+        """The scope, in which the addresses of these steps are known."""
+        addresses = {one: self.outside.callback(kind, f"{prefix}{one}") for one, kind in with_address(steps)}
+        return {**scope, "callbacks": {**scope.get("callbacks", {}), **addresses}} if addresses else scope
 
     def known(self, path: str) -> StepExecution | None:
         """How a step ended, if it did. One that another step's end cancelled has not: whoever comes by it runs it."""
@@ -82,8 +93,11 @@ class Steps:
 
         Raises:
             NotRun: the execution is not this process's any more.
+            Parked: it waits for something outside.
             StorageUnavailable: it could not be recorded.
         """
+        if self.parking.is_parked:  # an author's code that goes on all the same
+            raise Parked
         if known := self.known(path):
             return known
         recorded = self.journal.steps.get(path)
@@ -112,7 +126,8 @@ class Steps:
         if step.decides:
             begun = replace(begun, decision=rendered)
         if not step.is_instant:
-            await self.journal.started(begun)
+            with self.parking.busy():
+                await self.journal.started(begun)
             self.begun[begun.path] = begun
         doing.attempts = 1
         try:
@@ -125,7 +140,8 @@ class Steps:
         self.begun.pop(step.path, None)
         await self.cancel_inside({step.path})
         step = replace(step, finished_at=self.clock.now())
-        await self.journal.ended(step)
+        with self.parking.busy():
+            await self.journal.ended(step)
         self.meter.step_ended(step)
         annotate({"ipaas.status": step.status, "ipaas.attempts": step.attempts})
         if step.error:

@@ -44,7 +44,9 @@ __all__ = [
     "unknown",
 ]
 
-SCOPE: Final = frozenset({"event", "steps", "item", "index", "vars", "workflow", "execution", "error", "now"})
+SCOPE: Final = frozenset(
+    {"event", "steps", "item", "index", "vars", "workflow", "execution", "error", "now", "callbacks"}
+)
 """Every name that is in scope somewhere."""
 
 

@@ -6,24 +6,40 @@ Importing it loads no database library: `open_store` does, for whoever needs a s
 from __future__ import annotations
 
 from flows.history.documents import Document
-from flows.history.interfaces import Admission, Archive, Callers, Catalogue, HistoryStore, Inbox, Running, Takeover
+from flows.history.interfaces import (
+    Admission,
+    Archive,
+    Callers,
+    Catalogue,
+    HistoryStore,
+    Inbox,
+    Running,
+    Takeover,
+    Waits,
+)
 from flows.history.memory import MemoryStore
 from flows.history.records import (
     Accepted,
     Admitted,
+    Delivery,
     Execution,
     Hold,
     Json,
     Key,
     Limits,
     NewExecution,
+    NewWait,
     Page,
     Refusal,
     Status,
     StepExecution,
     Trigger,
+    Wait,
+    WaitKind,
     Workflow,
     WorkflowVersion,
+    signal_address,
+    step_address,
 )
 from foundation.clock import Clock
 
@@ -34,6 +50,7 @@ __all__ = [
     "Archive",
     "Callers",
     "Catalogue",
+    "Delivery",
     "Document",
     "Execution",
     "HistoryStore",
@@ -44,6 +61,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "NewExecution",
+    "NewWait",
     "Page",
     "Refusal",
     "Running",
@@ -51,9 +69,14 @@ __all__ = [
     "StepExecution",
     "Takeover",
     "Trigger",
+    "Wait",
+    "WaitKind",
+    "Waits",
     "Workflow",
     "WorkflowVersion",
     "open_store",
+    "signal_address",
+    "step_address",
 ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, func, select, update
 
-from flows.history import payloads
+from flows.history import payloads, waits
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import HANDED_OVER_CHARACTERS, from_document, handed_over, to_document
 from flows.history.ends import end
@@ -58,6 +58,7 @@ class Limit:
 
 
 def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> Admitted:
+    waits.wake(connection, limit, time)
     waiting, to_dispatch = _waiting_workflows(connection), _queued(connection, IS_TO_DISPATCH)
     if not waiting and not to_dispatch:
         return Admitted()
@@ -79,7 +80,7 @@ def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) 
         if queue:
             queues.append(queue)
         if its.cancels:
-            _end_overflow(connection, workflow, its.number, rooms[workflow], now)
+            _end_overflow(connection, workflow, its.number, rooms[workflow], time)
     queues.sort(key=lambda queue: (queue[0].accepted_at, queue[0].id))
     chosen = [one.id for one in in_turn(queues, limit)]
     for passing, passed in passings:
@@ -137,32 +138,29 @@ def _unclaimed(connection: Connection, workflow: str, limit: int, now: datetime)
     return locked(connection, query.order_by(table.accepted_at, table.id).limit(limit))
 
 
-def _end_overflow(connection: Connection, workflow: str, limit: int, room: int, now: datetime) -> None:
+def _end_overflow(connection: Connection, workflow: str, limit: int, room: int, time: DatabaseTime) -> None:
     beyond = locked(connection, waiting_in(workflow, QUEUE).offset(room).limit(MOST_AT_ONCE))
-    end_beyond_limit(connection, [one.id for one in beyond], limit, now)
+    end_beyond_limit(connection, [one.id for one in beyond if one.started_at is None], limit, time)
 
 
-def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit: int, now: datetime) -> None:
-    end(connection, execution_ids, Status.CANCELLED, now, error=to_document(limit_reached(limit)))
+def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit: int, time: DatabaseTime) -> None:
+    end(connection, execution_ids, Status.CANCELLED, time, error=to_document(limit_reached(limit)))
 
 
 def enter(
     connection: Connection, row: Mapping[Any, Any], limits: Limits, now: datetime, time: DatabaseTime
 ) -> Refusal | None:
     """Whether one that begins without having been admitted may; its row and the workflow's are locked."""
-    execution_id, workflow = row["id"], row["workflow"]
-    limit = limits[workflow]
-    has_room = room(connection, limits)[workflow] > 0
+    limit, has_room = limits[row["workflow"]], room(connection, limits)[row["workflow"]] > 0
+    refusal = None if has_room else Refusal.FULL
     if limit.rules or row["lane"] != QUEUE:
-        lanes = Lanes(connection, workflow, limit.rules or NO_RULES, time, now)
+        lanes = Lanes(connection, row["workflow"], limit.rules or NO_RULES, time, now)
         lanes.arrive()
-        refusal = Passing(lanes).enter(execution_id, has_room=has_room)
-    else:
-        refusal = None if has_room else Refusal.FULL
-    if has_room or not limit.cancels or refusal is Refusal.ENDED:
-        return refusal
-    end_beyond_limit(connection, [execution_id], limit.number, now)
-    return Refusal.ENDED
+        refusal = Passing(lanes).enter(row["id"], has_room=has_room)
+    if refusal is Refusal.FULL and not has_room and limit.cancels and row["started_at"] is None:
+        end_beyond_limit(connection, [row["id"]], limit.number, time)
+        return Refusal.ENDED
+    return refusal
 
 
 def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until: datetime) -> list[Execution]:

@@ -9,28 +9,24 @@ from sqlalchemy import Connection, delete, select, update
 from flows.history import payloads
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import to_document
-from flows.history.ends import NOBODYS, end_open_steps
-from flows.history.models import callers, deliveries, events, executions, lanes
+from flows.history.ends import end
+from flows.history.models import callers, deliveries, events, executions, kept_answers, lanes
 from flows.history.records import Execution, Json, Status
-from flows.history.rows import Row, execution_of
+from flows.history.rows import execution_of
 
 
 def request_cancel(connection: Connection, execution_id: str, request: Json, time: DatabaseTime) -> Execution | None:
     this = executions.c.id == execution_id
-    found = connection.execute(select(executions).where(this).with_for_update()).mappings()
-    rows = payloads.whole(connection, found, "output", "answer")
-    if not rows:
+    row = connection.execute(select(executions).where(this).with_for_update()).mappings().first()
+    if row is None:
         return None
-    [row] = rows
-    values: Row = {}
-    if not Status(row["status"]).is_final and row["cancel_requested"] is None:
-        values["cancel_requested"] = to_document(request)
-    if row["status"] == Status.ACCEPTED and row["flow_run_id"] is None:
-        values |= NOBODYS | {"status": Status.CANCELLED.value, "finished_at": time.read(connection)}
-        end_open_steps(connection, [execution_id], Status.CANCELLED, values["finished_at"])
-    if values:
-        connection.execute(update(executions).where(this).values(values))
-    return execution_of({**row, **values})
+    status = Status(row["status"])
+    if not status.is_final and row["cancel_requested"] is None:
+        connection.execute(update(executions).where(this).values(cancel_requested=to_document(request)))
+    if status is Status.WAITING or (status is Status.ACCEPTED and row["flow_run_id"] is None):
+        end(connection, [execution_id], Status.CANCELLED, time)
+    now = connection.execute(select(executions).where(this)).mappings()
+    return execution_of(payloads.whole(connection, now, "output", "answer")[0])
 
 
 def prune(connection: Connection, before: datetime, limit: int) -> int:
@@ -52,4 +48,5 @@ def forget_deliveries(connection: Connection, limit: int, now: datetime) -> int:
     connection.execute(delete(deliveries).where(deliveries.c.key.in_(keys)))
     connection.execute(delete(callers).where(callers.c.until <= now))
     connection.execute(delete(lanes).where(lanes.c.due.is_(None), lanes.c.since <= now))
+    connection.execute(delete(kept_answers).where(kept_answers.c.expires_at <= now))
     return len(keys)

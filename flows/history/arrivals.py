@@ -47,12 +47,15 @@ class Arrival:
             "flow_run_id": new.flow_run_id,
             "replay_of": new.replay_of,
             "parent_id": new.parent_id,
+            "parent_path": new.parent_path,
+            "depth": new.depth,
             "trace": new.trace,
             "spent": 0.0,
             "runs": 0,
             "lane": lane,
             "queued_at": queued_at,
             "flow_keys": flow_control.to_text(new.keys, new.priority),
+            "parked_runs": 0,
         }
         keys = dict.fromkeys(_digest(key) for key in new.dedupe_keys)
         known_by = [{"key": key, "execution_id": new.id, "expires_at": new.dedupe_until} for key in keys]

@@ -18,14 +18,18 @@ from typing import Protocol
 from flows.history.records import (
     Accepted,
     Admitted,
+    Delivery,
     Execution,
     Hold,
     Json,
     NewExecution,
+    NewWait,
     Page,
     Refusal,
     Status,
     StepExecution,
+    Wait,
+    WaitKind,
     Workflow,
     WorkflowVersion,
 )
@@ -84,7 +88,7 @@ class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
     async def admit(self, *, limit: int, claim: float) -> Admitted:
-        """Admits what may start now, and claims up to `limit` admitted executions for this caller.
+        """Wakes what is due, admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
         meanwhile (they run, wait for Prefect, were handed back). They are counted in this transaction, with the
@@ -114,6 +118,13 @@ class Admission(Protocol):
         """
         ...
 
+    async def wake(self, *, limit: int) -> int:
+        """Ends up to `limit` waits that are due; how many. Their executions are accepted again, at the front.
+
+        `admit` does so, too.
+        """
+        ...
+
     async def release(self, execution_ids: Sequence[str]) -> None:
         """Gives a claim back: the next call of `admit` may return it at once."""
         ...
@@ -132,7 +143,7 @@ class Running(Protocol):
         """Accepted → running; or running → running, when its lease is over or `owner` itself has it. `runs` + 1.
 
         One that is not admitted yet is admitted here if its workflow has room; otherwise it stays accepted (FULL; its
-        flow run is kept even then) or, where overflow is `cancel`, ends (ENDED).
+        flow run is kept even then) or, where overflow is `cancel`, ends (ENDED). One that waits is refused (WAITING).
 
         The execution is returned whole, with its event and steps. A cancel that was requested is in `cancel_requested`.
         """
@@ -151,10 +162,19 @@ class Running(Protocol):
     ) -> bool:
         """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
 
-        Steps still running end as failed or timed_out with such an execution, else as cancelled.
+        Steps still running end as failed or timed_out with such an execution, else as cancelled. A step that called it
+        is answered: {execution_id, status, output, error}.
 
         Raises:
             TooLarge: the output or the answer is.
+        """
+        ...
+
+    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
+        """Running → waiting: it gives its slot and its owner back until one of the waits ends.
+
+        One of them may have ended already (its answer was kept, or came while others still ran), or a cancel may have
+        been requested: then it is accepted at once. A wait that is known keeps its beginning and when it is due.
         """
         ...
 
@@ -171,6 +191,26 @@ class Running(Protocol):
         `spent` grows by the time from the run's beginning to its last sign of life, which is the last `renew`: so
         whoever hands back its own execution renews just before.
         """
+        ...
+
+
+class Waits(Protocol):
+    """Answers from outside to the steps that wait for them: signals, callbacks, decisions, called workflows."""
+
+    async def answer(self, address: str, answer: Json, *, by: str | None, keep: float) -> Delivery:
+        """Gives the answer to the step that waits at this address, of several to the one that began first.
+
+        Its execution is accepted again, in the same transaction. With nobody waiting yet, the first answer is kept for
+        `keep` seconds. A step is answered once: whatever else comes to a `step_address` is KNOWN.
+        """
+        ...
+
+    async def wait_at(self, address: str) -> Wait | None:
+        """The newest wait with this address, open ones first."""
+        ...
+
+    async def open_waits(self, kind: WaitKind, *, limit: int) -> Sequence[Wait]:
+        """Those that began first come first."""
         ...
 
 
@@ -235,7 +275,7 @@ class Archive(Protocol):
     async def counts(self) -> Mapping[Status, int]: ...
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
-        """Accepted and without a flow run → cancelled at once; else notes the (first) request for whoever runs it.
+        """Notes the (first) request for whoever runs it. What waits, or is accepted without a flow run, ends at once.
 
         The execution as it is then, without event and steps; None when unknown.
         """
@@ -253,7 +293,7 @@ class Archive(Protocol):
         ...
 
     async def forget_deliveries(self, *, limit: int) -> int:
-        """Deletes at most `limit` dedupe keys whose time is over, and notes on callers and throttles.
+        """Deletes at most `limit` dedupe keys whose time is over; such notes on callers, answers and throttles, too.
 
         How many keys went.
         """
@@ -279,7 +319,7 @@ class Callers(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Takeover, Callers, Archive, Protocol):
+class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Callers, Archive, Protocol):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

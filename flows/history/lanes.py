@@ -123,10 +123,13 @@ class Lanes:
 
     def _end_overflow(self, key: Key) -> None:
         of_lane = (overflow.c.workflow == self.workflow) & (overflow.c.lane == key.lane)
-        still = select(_table.id).where(_table.id == overflow.c.execution_id, IS_WAITING).correlate(overflow)
+        never_begun = _table.started_at.is_(None)
+        still = select(_table.id).where(_table.id == overflow.c.execution_id, IS_WAITING, never_begun)
+        still = still.correlate(overflow)
         self.connection.execute(delete(overflow).where(of_lane, ~still.exists()))
         query = select(_table.id, _table.accepted_at)
-        query = query.join_from(overflow, executions, _table.id == overflow.c.execution_id).where(of_lane, IS_WAITING)
+        query = query.join_from(overflow, executions, _table.id == overflow.c.execution_id)
+        query = query.where(of_lane, IS_WAITING, never_begun)
         rows = sorted(locked(self.connection, query), key=lambda row: (row.accepted_at, row.id))
         waiting = [row.id for row in rows]
         running = [id_ for id_, keys in self.slots.items() if key in keys]
@@ -144,7 +147,7 @@ class Lanes:
                 self.is_behind = True  # one that had not begun has ended with that
 
     def end(self, ids: Sequence[str], status: Status, error: Json) -> None:
-        end(self.connection, ids, status, self.now, error=to_document(error))
+        end(self.connection, ids, status, self.time, error=to_document(error))
 
     # Events that are gathered
 

@@ -40,11 +40,15 @@ metadata = MetaData(
 
 # The conditions of partial indexes. Queries use the very same text, so that both databases see what the index is for.
 # None names `status`: SQLite, which has no statistics, would go by that column's index, and read all that is accepted.
-IS_WAITING = text("admitted_at IS NULL AND finished_at IS NULL")
+IS_WAITING = text("admitted_at IS NULL AND finished_at IS NULL AND parked_at IS NULL")
 """It is accepted, and waits for a slot of its workflow's limit."""
 HAS_SLOT = text("admitted_at IS NOT NULL AND finished_at IS NULL")
 IS_TO_DISPATCH = text("admitted_at IS NOT NULL AND finished_at IS NULL AND owner IS NULL AND flow_run_id IS NULL")
 """It may be handed over, unless somebody claims it."""
+IS_OPEN = text("ended_at IS NULL")
+"""A step waits for it."""
+IS_DUE = text("ended_at IS NULL AND due_at IS NOT NULL")
+"""It is over at some time, answered or not."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -151,6 +155,8 @@ class ExecutionRow(_Row, table=True):
     flow_run_id: str | None = Field(default=None, sa_type=PlainText)
     replay_of: str | None = Field(default=None, sa_type=PlainText)
     parent_id: str | None = Field(default=None, sa_type=PlainText)
+    parent_path: str | None = Field(default=None, sa_type=PlainText)
+    depth: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     trace: str | None = Field(default=None, sa_type=PlainText)
     admitted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -158,6 +164,8 @@ class ExecutionRow(_Row, table=True):
     """The present run's last sign of life."""
     spent: float = Field(sa_column=Column(Float, nullable=False, server_default=text("0")))
     runs: int = 0
+    parked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    parked_runs: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     owner: str | None = Field(default=None, sa_type=PlainText)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """In no index, like `seen_at`: so PostgreSQL renews a lease without touching any."""
@@ -224,6 +232,43 @@ class StepExecutionRow(_Row, table=True):
     decision: str | None = Field(default=None, sa_type=Text)
 
 
+class WaitRow(_Row, table=True):
+    """What a step waits for, or has waited for."""
+
+    __tablename__ = "waits"
+    __table_args__ = (
+        _partial("address", name="ix_waits_address"),
+        _partial("due_at", name="ix_waits_due", where=IS_DUE),
+        _partial("kind", "begun_at", "execution_id", "path", name="ix_waits_open", where=IS_OPEN),
+    )
+
+    execution_id: str = Field(
+        sa_column=Column(PlainText, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    )
+    path: str = Field(sa_type=PlainText, primary_key=True)
+    kind: str = Field(sa_type=PlainText)
+    address: str | None = Field(default=None, sa_type=PlainText)
+    begun_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    document: str | None = Field(default=None, sa_type=Text)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    answered: bool = False
+    answer: str | None = Field(default=None, sa_type=Text)
+    answered_by: str | None = Field(default=None, sa_type=PlainText)
+
+
+class KeptAnswerRow(_Row, table=True):
+    """An answer that came before anybody waited for it."""
+
+    __tablename__ = "kept_answers"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    address: str = Field(sa_type=PlainText, primary_key=True)
+    answer: str | None = Field(default=None, sa_type=Text)
+    answered_by: str | None = Field(default=None, sa_type=PlainText)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class DeliveryRow(_Row, table=True):
     __tablename__ = "deliveries"
     __table_args__ = (Index(None, "expires_at"),)
@@ -280,5 +325,7 @@ overflow = _table("overflow")
 step_executions = _table("step_executions")
 deliveries = _table("deliveries")
 callers = _table("callers")
+waits = _table("waits")
+kept_answers = _table("kept_answers")
 payloads = _table("payloads")
 payload_uses = _table("payload_uses")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from flows.history import payloads
+from flows.history import payloads, waits
 from flows.history.documents import from_document
 from flows.history.ends import FINAL
 from flows.history.models import HAS_SLOT, IS_WAITING, events, executions, step_executions
@@ -61,7 +61,8 @@ def execution(connection: Connection, condition: ColumnElement[bool]) -> Executi
     if not found:
         return None
     [row] = found
-    return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]))
+    waited = waits.of_execution(connection, row["id"]) if row["parked_runs"] else ()
+    return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]), waits=waited)
 
 
 def steps(connection: Connection, execution_id: str) -> list[StepExecution]:

@@ -32,6 +32,8 @@ class Status(StrEnum):
 
     ACCEPTED = "accepted"
     RUNNING = "running"
+    WAITING = "waiting"
+    """For a time, a signal, a callback, an approval, a called workflow. It holds nothing meanwhile."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -40,7 +42,7 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self not in (Status.ACCEPTED, Status.RUNNING)
+        return self not in (Status.ACCEPTED, Status.RUNNING, Status.WAITING)
 
 
 class Trigger(StrEnum):
@@ -134,6 +136,10 @@ class NewExecution:
     """When the delivery is forgotten. None: never."""
     replay_of: str | None = None
     parent_id: str | None = None
+    """The execution that called it; `parent_path` is the step there that it answers when it ends."""
+    parent_path: str | None = None
+    depth: int = 0
+    """How many executions called each other down to it."""
     flow_run_id: str | None = None
     """Set when Prefect made the run (a schedule, Quick run) and the execution follows it."""
     trace: str | None = None
@@ -194,6 +200,74 @@ class Refusal(StrEnum):
     """Another process runs it, and its lease is not over."""
     FULL = "full"
     """Its workflow's limit is reached. It stays accepted, and is admitted in its turn."""
+    WAITING = "waiting"
+    """What it waits for has not come yet."""
+
+
+class WaitKind(StrEnum):
+    """What a step waits for."""
+
+    TIME = "time"
+    SIGNAL = "signal"
+    CALLBACK = "callback"
+    APPROVAL = "approval"
+    CALL = "call"
+
+
+@dataclass(frozen=True)
+class NewWait:
+    """What a step of an execution is going to wait for."""
+
+    path: str
+    kind: WaitKind
+    address: str | None = None
+    """Where an answer is sent to: `signal_address` or `step_address`. None: nothing but time ends it."""
+    due_at: datetime | None = None
+    """When it is over without an answer."""
+    document: Json = None
+    """What people are shown of it."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a step waits for, or has waited for, and how that ended: by an answer, or because it became due."""
+
+    execution_id: str
+    path: str
+    kind: WaitKind
+    begun_at: datetime
+    address: str | None = None
+    due_at: datetime | None = None
+    document: Json = None
+    ended_at: datetime | None = None
+    answered: bool = False
+    answer: Json = None
+    answered_by: str | None = None
+
+
+class Delivery(StrEnum):
+    """What became of an answer."""
+
+    DELIVERED = "delivered"
+    """A step waited for it."""
+    KEPT = "kept"
+    """Nobody waits for it yet; whoever does first gets it."""
+    KNOWN = "known"
+    """One came before; this one changed nothing."""
+
+
+def signal_address(name: str) -> str:
+    """Whoever waits for the signal, one for each that comes."""
+    return f"signal:{name}"
+
+
+def step_address(execution_id: str, path: str) -> str:
+    """One step of one execution, which is answered once."""
+    return f"step:{execution_id}:{path}"
+
+
+def is_step_address(address: str) -> bool:
+    return address.startswith("step:")
 
 
 @dataclass(frozen=True)
@@ -215,6 +289,8 @@ class Execution:
     flow_run_id: str | None = None
     replay_of: str | None = None
     parent_id: str | None = None
+    parent_path: str | None = None
+    depth: int = 0
     trace: str | None = None
     admitted_at: datetime | None = None
     """Since when it has a slot of its workflow's limit; it keeps it until it ends."""
@@ -223,7 +299,11 @@ class Execution:
     spent: float = 0.0
     """Seconds that it ran in earlier runs; they count against its timeout."""
     runs: int = 0
-    """How often it was begun; more than 1 after a crash."""
+    """How often it was begun; more than 1 after a crash or a wait."""
+    parked_at: datetime | None = None
+    """Since when it waits for something outside."""
+    parked_runs: int = 0
+    """`runs` when it last began to wait: the runs since then are those that may have crashed."""
     owner: str | None = None
     """The process that runs it: `host/pid`."""
     lease_until: datetime | None = None
@@ -235,6 +315,8 @@ class Execution:
     waiting_for: str | None = None
     """What an accepted one waits for before it is admitted: `concurrency customer=42`."""
     steps: Sequence[StepExecution] = field(default=())
+    waits: Sequence[Wait] = field(default=())
+    """What its steps wait for, and what they have waited for. Known to `execution` and `begin`."""
 
     @property
     def hold(self) -> Hold:

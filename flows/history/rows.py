@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flows.history import flow_control
 from flows.history.documents import document_or_none, from_document, limited_document
-from flows.history.records import Execution, Json, Limits, Status, StepExecution, Trigger, Workflow, WorkflowVersion
+from flows.history.records import (
+    Execution,
+    Json,
+    Limits,
+    Status,
+    StepExecution,
+    Trigger,
+    Wait,
+    WaitKind,
+    Workflow,
+    WorkflowVersion,
+)
 
 Row = dict[str, Any]
 
 _DOCUMENTS = ("output", "error", "answer", "cancel_requested")
-_EXECUTION = tuple(name for name in Execution.__dataclass_fields__ if name not in ("event", "steps"))
+_EXECUTION = tuple(name for name in Execution.__dataclass_fields__ if name not in ("event", "steps", "waits"))
 _STEP = tuple(StepExecution.__dataclass_fields__)
+_WAIT = tuple(Wait.__dataclass_fields__)
+KEPT_FOR_CALLER = 30 * 86_400.0
+"""Seconds that the end of a called execution is kept for a caller that has not begun to wait for it."""
+
 _VERSION = tuple(WorkflowVersion.__dataclass_fields__)
 
 
-def execution_of(row: Mapping[Any, Any], *, event: Json = None, steps: Iterable[StepExecution] = ()) -> Execution:
+def execution_of(
+    row: Mapping[Any, Any], *, event: Json = None, steps: Iterable[StepExecution] = (), waits: Sequence[Wait] = ()
+) -> Execution:
     """The record of a row, whose `output` and `answer` may be left out."""
     values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
     values |= {name: from_document(values[name]) for name in _DOCUMENTS}
     values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
     if values["admitted_at"] is None and values["status"] is Status.ACCEPTED:
         values["waiting_for"] = flow_control.waiting_for(row["lane"], flow_control.from_text(row["flow_keys"])[0])
-    return Execution(**values, event=event, steps=in_order_of_start(steps))
+    return Execution(**values, event=event, steps=in_order_of_start(steps), waits=waits)
 
 
 def step_of(row: Mapping[Any, Any]) -> StepExecution:
     values = {name: row[name] for name in _STEP}
     values |= {name: from_document(values[name]) for name in ("output", "error", "decision")}
     return StepExecution(**values | {"status": Status(values["status"])})
+
+
+def wait_of(row: Mapping[Any, Any]) -> Wait:
+    values = {name: row[name] for name in _WAIT}
+    values |= {name: from_document(values[name]) for name in ("document", "answer")}
+    return Wait(**values | {"kind": WaitKind(values["kind"]), "answered": bool(values["answered"])})
 
 
 def version_of(row: Mapping[Any, Any]) -> WorkflowVersion:

@@ -13,15 +13,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, column, select, update, values
 
-from flows.history import admission, payloads, reads
+from flows.history import admission, payloads, reads, waits
 from flows.history.database import upsert
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import from_document
-from flows.history.ends import NOBODYS, UNFINISHED, end_open_steps
+from flows.history.ends import ENDED, NOBODYS, UNFINISHED, end_open_steps, note_end
 from flows.history.flow_control import QUEUE
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
-from flows.history.records import Execution, Hold, Json, Refusal, Status
+from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status
 from flows.history.rows import Row
 
 _table = executions.c
@@ -37,15 +37,17 @@ def begin(
     status = Status(row["status"])
     if status.is_final:
         return Refusal.ENDED
-    waits = status is Status.ACCEPTED and row["admitted_at"] is None
-    limits = admission.locked_limits(connection, [row["workflow"]] if waits else [])
+    if status is Status.WAITING:
+        return Refusal.WAITING
+    is_queued = status is Status.ACCEPTED and row["admitted_at"] is None
+    limits = admission.locked_limits(connection, [row["workflow"]] if is_queued else [])
     now = time.read(connection)
     if status is Status.RUNNING and row["owner"] != owner and row["lease_until"] and row["lease_until"] > now:
         return Refusal.HELD
     flow_run: Row = {} if flow_run_id is None else {"flow_run_id": flow_run_id}
-    if waits and flow_run:
+    if is_queued and flow_run:
         connection.execute(update(executions).where(this).values(flow_run))
-    if waits and (refusal := admission.enter(connection, row, limits, now, time)):
+    if is_queued and (refusal := admission.enter(connection, row, limits, now, time)):
         return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
@@ -110,11 +112,31 @@ def finish(connection: Connection, hold: Hold, end: Row, large: LargeDocuments, 
     """`end` has the status, the output, the error and the answer."""
     statement = update(executions).where(_is_held(hold), _table.status.in_(UNFINISHED))
     statement = statement.values(end | NOBODYS | {"finished_at": time.in_statement(connection)})
-    finished_at = connection.execute(statement.returning(_table.finished_at)).scalar()
-    if finished_at is None:
+    ended = connection.execute(statement.returning(*ENDED)).mappings().first()
+    if ended is None:
         return False
     payloads.keep(connection, [large])
-    end_open_steps(connection, [hold.execution_id], Status(end["status"]), finished_at)
+    end_open_steps(connection, [hold.execution_id], Status(end["status"]), ended["finished_at"])
+    note_end(connection, ended, time)
+    return True
+
+
+def park(connection: Connection, hold: Hold, new: Sequence[NewWait], time: DatabaseTime) -> bool:
+    waits.lock(connection, [one.address for one in new])
+    held = _is_held(hold) & (_table.status == Status.RUNNING)
+    row = connection.execute(select(executions).where(held).with_for_update()).mappings().first()
+    if row is None:
+        return False
+    now = time.read(connection)
+    goes_on = waits.begin(connection, hold.execution_id, new, now) or row["cancel_requested"] is not None
+    values = _handed_back({**row, "seen_at": now}) | {
+        "status": (Status.ACCEPTED if goes_on else Status.WAITING).value,
+        "admitted_at": None,
+        "parked_at": None if goes_on else now,
+        "parked_runs": row["runs"],
+        "dispatched_at": None,
+    }
+    connection.execute(update(executions).where(_table.id == hold.execution_id).values(values))
     return True
 
 
@@ -144,17 +166,17 @@ def requeue(connection: Connection, hold: Hold, time: DatabaseTime) -> bool:
     row = connection.execute(query).mappings().first()
     if row is None:
         return False
-    values: Row = {
+    values = _handed_back(row) | {
         "status": Status.ACCEPTED.value,
-        "owner": None,
-        "lease_until": None,
         "dispatched_at": time.read(connection) if row["flow_run_id"] else None,
-        "spent": _spent(row),
-        "begun_at": None,
-        "seen_at": None,
     }
     connection.execute(update(executions).where(_table.id == hold.execution_id).values(values))
     return True
+
+
+def _handed_back(row: Mapping[Any, Any]) -> Row:
+    """Nobody runs it any more; what it has run counts."""
+    return {"owner": None, "lease_until": None, "spent": _spent(row), "begun_at": None, "seen_at": None}
 
 
 def _is_held(hold: Hold) -> ColumnElement[bool]:

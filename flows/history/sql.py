@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from flows.history import admission, archive, callers, catalogue, migrations, reads, running, takeover
+from flows.history import admission, archive, callers, catalogue, migrations, reads, running, takeover, waits
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
 from flows.history.database_time import DatabaseTime
@@ -20,15 +20,19 @@ from flows.history.payloads import LargeDocuments
 from flows.history.records import (
     Accepted,
     Admitted,
+    Delivery,
     Execution,
     Hold,
     Json,
     Limits,
     NewExecution,
+    NewWait,
     Page,
     Refusal,
     Status,
     StepExecution,
+    Wait,
+    WaitKind,
     Workflow,
     WorkflowVersion,
 )
@@ -139,6 +143,9 @@ class SqlStore:
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
         await self._write(partial(admission.dispatched, flow_runs=dict(flow_runs), time=self._time))
 
+    async def wake(self, *, limit: int) -> int:
+        return await self._write(partial(waits.wake, limit=limit, time=self._time))
+
     async def release(self, execution_ids: Sequence[str]) -> None:
         await self._write(partial(admission.release, execution_ids=list(execution_ids)))
 
@@ -179,8 +186,23 @@ class SqlStore:
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))
 
+    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
+        return await self._write(partial(running.park, hold=hold, new=list(waits), time=self._time))
+
     async def requeue(self, hold: Hold) -> bool:
         return await self._write(partial(running.requeue, hold=hold, time=self._time))
+
+    # Waits
+
+    async def answer(self, address: str, answer: Json, *, by: str | None, keep: float) -> Delivery:
+        change = partial(waits.answer, address=address, answer=answer, by=by, keep=keep, time=self._time)
+        return await self._write(change)
+
+    async def wait_at(self, address: str) -> Wait | None:
+        return await self._read(partial(waits.wait_at, address=address))
+
+    async def open_waits(self, kind: WaitKind, *, limit: int) -> Sequence[Wait]:
+        return await self._read(partial(waits.open_waits, kind=kind, limit=limit))
 
     # Takeover
 

@@ -18,7 +18,8 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from foundation.errors import DefinitionError
+from flows.language.definition import Declaration
+from foundation.errors import DefinitionError, IpaasError
 
 Path = tuple[str | int, ...]
 
@@ -170,3 +171,17 @@ def _part(part: str | int) -> str:
         return f".{shown}"
     escaped = shown.replace("\\", "\\\\").replace("'", "\\'")
     return f"['{escaped}']"
+
+
+class UnfitEvent(IpaasError):
+    """The event's body does not fit the workflow's `input`."""
+
+    code = "unfit_event"
+
+
+def check_input(declaration: Declaration, body: Any) -> None:
+    """Raises UnfitEvent, naming the first failing path, when the body does not fit the workflow's `input`."""
+    if declaration.input is None:
+        return
+    for error in InputSchema(declaration.input).errors(body, most=1):
+        raise UnfitEvent(f"the body does not fit the workflow's input: {error['path']}: {error['message']}")

@@ -8,10 +8,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
+from flows.language.approve import Approval, Approve
+from flows.language.call import Call
 from flows.language.ends import Fail, Stop
 from flows.language.for_each import ForEach
 from flows.language.repeat import Repeat
 from flows.language.set_values import SetValues
+from flows.language.signal import Signal
 from flows.language.step import Step
 from flows.language.switch import Switch
 from flows.language.try_catch import Try
@@ -19,10 +22,12 @@ from flows.language.uses import Uses
 from flows.language.wait import Wait
 
 KINDS: Final[Mapping[str, type[Step]]] = {
-    kind.kind: kind for kind in (Uses, SetValues, ForEach, Repeat, Switch, Try, Wait, Stop, Fail)
+    kind.kind: kind for kind in (Uses, SetValues, ForEach, Repeat, Switch, Try, Call, Wait, Approve, Signal, Stop, Fail)
 }
-LATER_KINDS: Final = ("call", "approve", "signal")
-"""Further kinds that this version does not know yet."""
+
+
+_OF_TWO_KEYS: Final = {frozenset({"for_each", "uses"}): ["for_each"], frozenset({"call", "wait"}): ["call"]}
+"""A loop may have an action as its body; a call may say whether it waits."""
 
 
 def tag(kind: str) -> str:
@@ -41,7 +46,7 @@ def kind_of(value: Any) -> str | None:
 def kinds_in(step: Mapping[str, Any]) -> list[str]:
     """The kinds whose keys a step has; a sound one is of one kind."""
     found = [kind for kind in KINDS if kind in step]
-    return ["for_each"] if set(found) == {"for_each", "uses"} else found
+    return _OF_TWO_KEYS.get(frozenset(found), found)
 
 
 def _check_kind(value: Any) -> Any:
@@ -50,9 +55,6 @@ def _check_kind(value: Any) -> Any:
         return value
     if not isinstance(value, Mapping):
         raise ValueError("expected a step: a mapping with an id and what it does, like uses: http.request")
-    later = [kind for kind in LATER_KINDS if kind in value]
-    if later:
-        raise ValueError(f"{', '.join(later)}: this version does not know it yet")
     found = kinds_in(value)
     if len(found) > 1:
         raise ValueError(f"{' and '.join(found)}: a step does one thing; make a step of each")
@@ -77,7 +79,10 @@ AnyStep = Annotated[
     | Annotated[Repeat, Tag(tag("repeat"))]
     | Annotated[Switch, Tag(tag("switch"))]
     | Annotated[Try, Tag(tag("try"))]
+    | Annotated[Call, Tag(tag("call"))]
     | Annotated[Wait, Tag(tag("wait"))]
+    | Annotated[Approve, Tag(tag("approve"))]
+    | Annotated[Signal, Tag(tag("signal"))]
     | Annotated[Stop, Tag(tag("stop"))]
     | Annotated[Fail, Tag(tag("fail"))],
     Discriminator(kind_of),
@@ -85,5 +90,6 @@ AnyStep = Annotated[
 ]
 Block = tuple[AnyStep, ...]
 
+Approval.model_rebuild(_types_namespace={"Block": Block})
 for _kind in KINDS.values():
     _kind.model_rebuild(_types_namespace={"Block": Block})

@@ -22,7 +22,7 @@ from foundation.errors import ExpressionError
 DEDUPE_NAMES: Final = frozenset({"event"})
 """What a webhook's `dedupe` can refer to."""
 VARS_NAMES: Final = frozenset({"event", "workflow", "execution", "now"})
-STEP_NAMES: Final = VARS_NAMES | {"steps", "vars"}
+STEP_NAMES: Final = VARS_NAMES | {"steps", "vars", "callbacks"}
 """What a step and the workflow's `output` can refer to."""
 FAILURE_NAMES: Final = frozenset({"error"})
 """What `catch` and `on_failure` can refer to beyond that."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field, PrivateAttr, StrictInt, field_validator
+from pydantic import Field, PrivateAttr, StrictInt, field_validator
 
 from flows.expressions import Expression
-from flows.language.definition import Duration, Json, Model
+from flows.language.definition import Json, Model
 from flows.language.place import Place
 from flows.language.step import Doing, Inner, Step, seen_of
-from flows.language.wait import short
+from flows.language.wait import LongDuration
 from foundation.errors import IpaasError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Rounds(Model):
     """
 
     until: str | bool
-    every: Annotated[Duration, AfterValidator(short)] = 0.0
+    every: LongDuration = 0.0
     limit: StrictInt = Field(default=100, ge=1, le=100_000)
 
     @field_validator("until", mode="before")
@@ -69,7 +69,7 @@ class Repeat(Step):
     async def run(self, rendered: Any, doing: Doing) -> Json:
         for number in range(self.repeat.limit):
             if number and self.repeat.every and not doing.has_begun(self.steps, number):
-                await doing.sleep(self.repeat.every)
+                await doing.wait("time", seconds=self.repeat.every, number=number)
             scope = {**doing.scope, "index": number, "steps": dict(doing.scope["steps"])}
             output = await doing.block(self.steps, scope, number)
             if self._until.render(scope):

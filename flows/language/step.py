@@ -9,6 +9,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator
@@ -32,6 +33,30 @@ def _step_id(value: str) -> str:
 StepId = Annotated[str, AfterValidator(_step_id)]
 Scope = Mapping[str, Any]
 """What expressions see, by name."""
+
+
+LONGEST_SLEEP: Final = 30.0
+"""Seconds of waiting for which an execution stays where it runs; a longer wait holds nothing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came to a step that waited for it: a signal, a callback, a decision, a called workflow's end."""
+
+    body: Json
+    by: str | None
+    at: datetime
+
+
+class Ended(Protocol):
+    """An execution that has ended."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def output(self) -> Json: ...
+    @property
+    def error(self) -> Json: ...
 
 
 class Doing(Protocol):
@@ -76,6 +101,47 @@ class Doing(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    async def wait(
+        self,
+        kind: str,
+        *,
+        seconds: float | None = None,
+        until: datetime | None = None,
+        signal: str | None = None,
+        document: Json = None,
+        number: int | None = None,
+    ) -> Answer | None:
+        """Waits, holding nothing: no slot, no task, no memory. None when the time is over before an answer comes.
+
+        Args:
+            kind: `time`, `signal`, `callback`, `approval` or `call`.
+            seconds: from when the step began, in whichever run of its execution that was; or `until`.
+            signal: its name; else an answer is sent to the step itself.
+            document: what people are shown of it.
+            number: the round that it waits for, whose seconds count from now.
+        """
+        ...
+
+    async def signal(self, name: str, body: Json) -> bool:
+        """Sends a signal; whether somebody waited for it."""
+        ...
+
+    async def start(self, workflow: str, body: Json, *, answers: bool) -> str:
+        """Starts an execution of another workflow; its id, the same whenever the step runs again.
+
+        Args:
+            answers: its end is this step's answer.
+
+        Raises:
+            NotFound, UnfitEvent: there is no such workflow; the body does not fit its `input`.
+            Recursion: too many executions have called each other.
+        """
+        ...
+
+    async def ended(self, execution_id: str) -> Ended:
+        """How a called execution ended."""
+        ...
 
     def mask(self, value: Json) -> Json:
         """The value without the secrets that are known."""
@@ -174,6 +240,11 @@ class Step(Model):
         """Whether no step that waits for it can ever run."""
         return False
 
+    @property
+    def wants(self) -> str | None:
+        """What can be sent to its own address, `callbacks.ID`: a `callback` or an `approval`, if anything."""
+        return None
+
     def inner(self) -> Sequence[Inner]:
         """Its blocks, in the order in which they are written."""
         return ()
@@ -216,6 +287,16 @@ class StepsById(dict[str, Json]):
 
 def by_id(steps: Sequence[Step]) -> StepsById:
     return StepsById({step.id: step.as_data() for step in steps})
+
+
+def with_address(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    """The ids of those that are seen after a block and have an address, and what can be sent there."""
+    for step in steps:
+        if step.wants:
+            yield step.id, step.wants
+        for inner in step.inner():
+            if inner.seen:
+                yield from with_address(inner.steps)
 
 
 def every_step(steps: Sequence[Step]) -> Iterator[Step]:

@@ -13,13 +13,15 @@ from flows.language.definition import LATER, Declaration, Json, Path, Respond, S
 from flows.language.faults import DefinitionErrors, written
 from flows.language.flow_control import Batch, Concurrency, Debounce, Throttle
 from flows.language.kinds import KINDS, tag
+from flows.language.wait import FOR_ANSWER, FOR_TIME, WaitFor
 from flows.language.workflow import Workflow
 from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 
 D = TypeVar("D", bound=Declaration)
 
-_TAGS: Final = {tag(kind): kind for kind in KINDS}
+_KINDS: Final = {tag(kind): kind for kind in KINDS}
+_TAGS: Final = frozenset({*_KINDS, FOR_TIME, FOR_ANSWER})
 
 
 def _parts_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
@@ -33,8 +35,9 @@ def _parts_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 
 _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
-    **{(written,): KINDS[kind] for written, kind in _TAGS.items()},
-    **{(written, key): part for written, kind in _TAGS.items() for key, part in _parts_of(KINDS[kind]).items()},
+    **{(written,): KINDS[kind] for written, kind in _KINDS.items()},
+    **{(written, key): part for written, kind in _KINDS.items() for key, part in _parts_of(KINDS[kind]).items()},
+    (FOR_ANSWER,): WaitFor,
     ("triggers", "webhook"): Webhook,
     ("triggers", "schedule"): Schedule,
     ("concurrency",): Concurrency,

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
-from blocks import Keyring, PrefectCredentials, use_keyring
+from blocks import Keyring, PrefectCredentials, default_keyring, use_keyring
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
+from flows.engine.callbacks import Callbacks
 from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Limits, open_store
@@ -43,7 +44,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             connectors=settings.connectors,
         )
         try:
-            async with Runtime(store=store, services=services, clock=clock) as runtime:
+            callbacks = Callbacks(default_keyring(), settings.public_url or settings.gateway_url)
+            async with Runtime(store=store, services=services, clock=clock, callbacks=callbacks) as runtime:
                 yield runtime
         finally:
             await store.close()

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 from prefect import Flow, State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import Abort
 from prefect.states import Cancelled, Completed, Failed, Scheduled
 
 from flows.engine.execution import Outcome, accept_event, run_execution
-from flows.engine.failures import HandedBack, HeldElsewhere, LimitReached, cancellation
+from flows.engine.failures import HandedBack, HeldElsewhere, LimitReached, StillWaits, cancellation
 from flows.engine.invoke import call_directly
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
+from flows.engine.waiting_for import open_waits, waiting_for
 from flows.history import Execution, Status, Trigger
 from flows.language.event import Event
-from flows.on_prefect.internals import current_flow_run, was_scheduled_again
+from flows.on_prefect.internals import current_flow_run, leave_state, was_scheduled_again
 from flows.on_prefect.invoke import PrefectInvoke
+from flows.on_prefect.pausing import show_waiting
 from flows.on_prefect.process import current_runtime
 from foundation.errors import StorageUnavailable
 
@@ -30,6 +33,7 @@ CANCELLED_IN_PREFECT = {"by": "Prefect", "reason": "asked for in Prefect"}
 FULL_SECONDS = 30.0
 """How far ahead a run is put that found its workflow's limit reached; admission wakes it before."""
 ASK_AGAIN_SECONDS = 0.5
+WOKEN_AT_ONCE = 100
 
 
 def idempotency_key(deployment_id: str, execution_id: str) -> str:
@@ -57,20 +61,25 @@ async def run_program(program: Program, event: Any) -> Any:
         asyncio.CancelledError: this process stops; which Prefect takes as a crash, so that it may be scheduled again.
         StorageUnavailable: outside of a flow run, the history does not answer.
     """
-    flow_run = current_flow_run()
-    async with current_runtime() as runtime:
+    flow_run, entered = current_flow_run(), asyncio.get_running_loop().time()
+    async with contextlib.AsyncExitStack() as stack:
+        with anyio.CancelScope(shield=True):  # Prefect's timeout may come before a process has opened the history
+            runtime = await stack.enter_async_context(current_runtime())
         try:
-            execution_id = await execution_for(runtime, program, event, flow_run)
-            outcome = await _run(runtime, program, execution_id, flow_run)
+            with anyio.CancelScope(shield=True):
+                execution_id = await execution_for(runtime, program, event, flow_run)
+            outcome = await _run(runtime, program, execution_id, flow_run, entered)
         except HandedBack:
             raise asyncio.CancelledError from None
-        except (HeldElsewhere, LimitReached) as error:
-            raise Abort(str(error)) from None
+        except (HeldElsewhere, LimitReached, StillWaits) as error:
+            raise leave_state(str(error)) from None
         except StorageUnavailable as error:
             if flow_run is None:
                 raise
             # Not the workflow's failure: the run stays as it is, and goes on once the history answers again.
-            raise Abort(f"its history does not answer: {error}") from None
+            raise leave_state(f"its history does not answer: {error}") from None
+    if outcome.status is Status.WAITING:
+        raise leave_state(f"it waits: {waiting_for(outcome.waits)}")
     if outcome.failure:
         raise outcome.failure
     if outcome.earlier:
@@ -78,20 +87,36 @@ async def run_program(program: Program, event: Any) -> Any:
     return outcome.output if outcome.status is Status.SUCCEEDED else state_of(outcome.status, outcome.error["message"])
 
 
-async def _run(runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None) -> Outcome:
+async def _run(
+    runtime: Runtime, program: Program, execution_id: str, flow_run: FlowRun | None, entered: float
+) -> Outcome:
     if flow_run:
         try:
-            return await run_execution(
-                runtime, execution_id, program, flow_run_id=str(flow_run.id), invoke=PrefectInvoke()
+            outcome = await run_execution(
+                runtime,
+                execution_id,
+                program,
+                flow_run_id=str(flow_run.id),
+                invoke=PrefectInvoke(),
+                entered=entered,
             )
         except LimitReached as error:
             await put_back(flow_run, str(error))
             raise
+        except StillWaits:
+            execution = await runtime.store.execution(execution_id)
+            await show_waiting(flow_run, open_waits(execution.waits) if execution else ())
+            raise
+        if outcome.status is Status.WAITING:
+            await show_waiting(flow_run, outcome.waits)
+        return outcome
     while True:
-        try:
-            return await run_execution(runtime, execution_id, program, invoke=call_directly)
-        except LimitReached:
-            await runtime.clock.sleep(ASK_AGAIN_SECONDS)
+        with contextlib.suppress(LimitReached, StillWaits):
+            outcome = await run_execution(runtime, execution_id, program, invoke=call_directly)
+            if outcome.status is not Status.WAITING:
+                return outcome
+        await runtime.clock.sleep(ASK_AGAIN_SECONDS)
+        await runtime.store.wake(limit=WOKEN_AT_ONCE)
 
 
 async def put_back(flow_run: FlowRun, reason: str) -> None:

@@ -183,7 +183,7 @@ class Dispatcher:
         self._deployments[workflow] = await deploy_again(self._client, self._store, known)
         return self._deployments[workflow]
 
-    # Runs that Prefect made
+    # Runs that Prefect made, or whose execution has waited for something outside
 
     async def _wake(self) -> None:
         """Starts the runs that waited in Prefect for their turn. One that is gone is made anew, as any other."""
@@ -204,7 +204,7 @@ class Dispatcher:
             self._asleep.remove(one)
 
     async def _start(self, execution: Execution, run: FlowRun | Exception | None) -> None:
-        if isinstance(run, FlowRun) and run.state_type is not StateType.SCHEDULED:
+        if isinstance(run, FlowRun) and run.state_type not in (StateType.SCHEDULED, StateType.PAUSED):
             return  # it runs, or has ended: that is the workers' to settle
         if run is not None:
             try:

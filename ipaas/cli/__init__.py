@@ -7,6 +7,7 @@ import sys
 import typer
 
 from foundation.errors import IpaasError
+from ipaas.cli.approvals import approvals
 from ipaas.cli.authoring import authoring
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
@@ -31,6 +32,7 @@ for commands in (serving, authoring, running):
 for name, group in {
     "workflows": workflows,
     "executions": executions,
+    "approvals": approvals,
     "credentials": credentials,
     "keys": keys,
     "connectors": connectors,

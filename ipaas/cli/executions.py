@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 executions = typer.Typer(help="What ran: list, show, replay, cancel. Alone: list.")
 
-StatusName = Literal["accepted", "running", "succeeded", "failed", "timed_out", "cancelled", "skipped"]
+StatusName = Literal["accepted", "running", "waiting", "succeeded", "failed", "timed_out", "cancelled", "skipped"]
 EndedName = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"]
 
 

@@ -28,6 +28,36 @@ PATIENCE_SECONDS = 5.0
 """After so long without a sign of a gateway, the person who waits is told."""
 
 
+@running.command("signal")
+def send_signal(
+    name: Annotated[str, typer.Argument(help="The signal's name.")],
+    body: Annotated[str | None, typer.Option(metavar="FILE|-", help="The JSON that the waiting step gets.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sends a signal to the step that waits for it, or will within a week."""
+    settings = connect()
+    status = run(_signal(settings, name, None if body is None else read_json(body)))
+    if as_json:
+        print_json({"delivered": status == "delivered", "status": status})
+    else:
+        typer.echo(_WHAT_BECAME[status])
+
+
+_WHAT_BECAME = {
+    "delivered": "delivered",
+    "kept": "kept: nobody waits for it yet",
+    "known": "not kept: an earlier one still waits for whoever takes it",
+}
+
+
+async def _signal(settings: Settings, name: str, body: Any) -> str:
+    from ipaas import decisions
+    from ipaas.connection import history
+
+    async with history(settings) as store:
+        return await decisions.signal(store, name, body, by="the command line")
+
+
 @running.command("run")
 def run_workflow(
     workflow: Annotated[
@@ -97,14 +127,14 @@ def _given_event(body: str | None, event: str | None) -> Event:
 def _run_here(
     settings: Settings, file: Path | None, name: str | None, event: Event, dry_run: bool, as_json: bool
 ) -> None:
+    from flows.language.input_schema import check_input
     from ipaas import local
     from ipaas.logs import set_up_logging
-    from ipaas.operations import check_input
 
     set_up_logging(settings)
     logging.getLogger("prefect").setLevel(logging.WARNING)
     flow = _flow_of_file(file, name) if file else run(_flow_of_history(settings, name or ""))
-    check_input(flow.declaration, event)
+    check_input(flow.declaration, event.body)
     if not dry_run:
         _print_end(run(local.run_local(flow, event, settings)), None)
         return
@@ -160,6 +190,8 @@ async def _run_published(settings: Settings, name: str, event: Event) -> Executi
 
 
 async def _end_of(store: HistoryStore, execution_id: str) -> Execution:
+    from flows.engine.waiting_for import open_waits, waiting_for
+
     waited, told = 0.0, False
     while not await store.finished([execution_id]):
         await asyncio.sleep(POLL_SECONDS)
@@ -167,7 +199,10 @@ async def _end_of(store: HistoryStore, execution_id: str) -> Execution:
         if waited >= PATIENCE_SECONDS and not told:
             told = True
             execution = await store.execution(execution_id)
-            if execution and not execution.flow_run_id:
+            if execution and execution.status == "waiting":
+                what = waiting_for(open_waits(execution.waits))
+                typer.echo(f"execution {execution_id} waits: {what}; Ctrl-C leaves it to itself", err=True)
+            elif execution and not execution.flow_run_id:
                 typer.echo(f"execution {execution_id} is accepted and waits for a gateway to hand it over", err=True)
     execution = await store.execution(execution_id)
     if execution is None:

@@ -69,6 +69,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(130) from None
 
 
+def the_json(text: str, name: str) -> Any:
+    """The JSON document that a text is. Raises InputError."""
+    try:
+        return json.loads(text)
+    except ValueError as error:  # not shown whole: what is wrong may be a secret
+        place = f": line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{name} is not JSON{place}") from None
+
+
 def read_json(source: str) -> Any:
     """The JSON document in a file, or on standard input for `-`.
 
@@ -77,9 +86,8 @@ def read_json(source: str) -> Any:
     """
     name = "standard input" if source == "-" else source
     try:
-        return json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+        return the_json(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"), name)
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}") from None
-    except ValueError as error:  # not shown whole: what is wrong may be a secret
-        place = f": line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{name} is not JSON{place}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not JSON: it is no UTF-8") from None

@@ -115,7 +115,7 @@ class Wanted(BaseModel):
 _PROBLEM = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": _PROBLEM} for status in statuses}
 
 
@@ -123,7 +123,7 @@ router = APIRouter(
     prefix="/api",
     route_class=GuardedRoute,
     dependencies=[Depends(HTTPBearer(auto_error=False, description="`IPAAS_API_TOKEN`, or one that may only read."))],
-    responses=_problems(401, 422, 503),
+    responses=problems(401, 422, 503),
 )
 
 
@@ -144,7 +144,7 @@ async def list_workflows(request: Request) -> Response:
     return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
 
 
-@router.get("/workflows/{name}", response_model=WorkflowView, responses=_problems(404))
+@router.get("/workflows/{name}", response_model=WorkflowView, responses=problems(404))
 async def show_workflow(request: Request, name: str) -> Response:
     """One workflow, with its current version."""
     workflow = await _store(request).workflow(name)
@@ -153,13 +153,13 @@ async def show_workflow(request: Request, name: str) -> Response:
     return JsonResponse(workflow_view(workflow, _ui(request)))
 
 
-@router.post("/workflows/{name}/activate", response_model=WorkflowView, responses=_problems(403, 404))
+@router.post("/workflows/{name}/activate", response_model=WorkflowView, responses=problems(403, 404))
 async def activate_workflow(request: Request, name: str) -> Response:
     """Its hooks accept events again, and its schedules go on. 503, and nothing changed, while Prefect is away."""
     return await _set_active(request, name, True)
 
 
-@router.post("/workflows/{name}/deactivate", response_model=WorkflowView, responses=_problems(403, 404))
+@router.post("/workflows/{name}/deactivate", response_model=WorkflowView, responses=problems(403, 404))
 async def deactivate_workflow(request: Request, name: str) -> Response:
     """Its hooks answer 409 and its schedules pause; what was accepted still runs. 503 as in activate."""
     return await _set_active(request, name, False)
@@ -185,7 +185,7 @@ async def list_executions(request: Request, wanted: Annotated[Wanted, Query()]) 
     return JsonResponse(ExecutionList(items=items, next_cursor=page.next_cursor))
 
 
-@router.get("/executions/{execution_id}", response_model=ExecutionView, responses=_problems(404))
+@router.get("/executions/{execution_id}", response_model=ExecutionView, responses=problems(404))
 async def show_execution(request: Request, execution_id: str) -> Response:
     """One execution with its event, output and steps."""
     execution = await _store(request).execution(execution_id)
@@ -198,7 +198,7 @@ async def show_execution(request: Request, execution_id: str) -> Response:
     "/executions/{execution_id}/replay",
     status_code=202,
     response_model=Replayed,
-    responses=_problems(400, 403, 404, 409, 413),
+    responses=problems(400, 403, 404, 409, 413),
 )
 async def replay_execution(request: Request, execution_id: str, how: ReplayRequest | None = None) -> Response:
     """Runs an ended execution's event again, as a new execution."""
@@ -215,7 +215,7 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
     "/executions/{execution_id}/cancel",
     status_code=202,
     response_model=ExecutionView,
-    responses=_problems(400, 403, 404, 409, 413),
+    responses=problems(400, 403, 404, 409, 413),
 )
 async def cancel_execution(request: Request, execution_id: str, why: CancelRequest | None = None) -> Response:
     """Cancels an execution that has not ended: at once, or within seconds when it runs."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
+from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.history import Execution, HistoryStore, Limits, open_store
 from foundation.background import Background
 from foundation.clock import Clock, SystemClock
@@ -26,7 +27,7 @@ from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas import operations
 from ipaas.admission.dispatcher import Dispatcher
-from ipaas.gateway import api
+from ipaas.gateway import api, callbacks, waits_api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
@@ -64,6 +65,7 @@ class Surroundings:
     prefect: PrefectClient
     credentials: CredentialSource
     clock: Clock
+    callbacks: Callbacks = field(default_factory=lambda: Callbacks(ProcessSigner()))
 
 
 Open = Callable[[Settings], AbstractAsyncContextManager[Surroundings]]
@@ -77,12 +79,13 @@ async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
         ConfigurationError, StorageUnavailable
     """
     clock = SystemClock()
-    use_keyring(Keyring.from_settings(settings))
+    keyring = Keyring.from_settings(settings)
+    use_keyring(keyring)
     store = open_store(settings.database, clock, Limits(settings.max_inline_bytes, settings.max_output_bytes))
     await store.open()
     try:
         async with get_client() as prefect:
-            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock)
+            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock, Callbacks(keyring))
     finally:
         await store.close()
 
@@ -108,7 +111,8 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
     app.state.rates = Rates(settings)
     app.state.bodies = BodyBudget(max(settings.max_inflight_bytes, settings.max_body_bytes))
     app.state.metrics.body_bytes.set_function(lambda: app.state.bodies.held)
-    app.include_router(api.router)
+    for part in (api, waits_api, callbacks):
+        app.include_router(part.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_api_route("/readyz", _readyz, include_in_schema=False)
     app.add_api_route("/metrics", _metrics, include_in_schema=False)
@@ -135,7 +139,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
         backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
         dispatcher = Dispatcher(store, given.prefect, _count_dispatched(metrics, clock))
-        state.store, state.prefect, state.clock = store, given.prefect, clock
+        state.store, state.prefect, state.clock, state.callbacks = store, given.prefect, clock, given.callbacks
         state.hooks, state.dispatcher, state.backlog, state.waiting = hooks, dispatcher, backlog, waiting
         state.from_history = FromHistory(metrics, store, clock)
         state.full_tokens, state.read_tokens = full_tokens(settings), read_tokens(settings)

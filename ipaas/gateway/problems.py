@@ -9,11 +9,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from flows.language.input_schema import UnfitEvent
 from foundation.errors import IpaasError, NotFound, StorageUnavailable
-from ipaas import operations
+from ipaas import decisions, operations
 from ipaas.gateway.json_response import JsonResponse
 
-_STATUS = {NotFound: 404, operations.Conflict: 409, operations.UnfitEvent: 422}
+_STATUS = {
+    NotFound: 404,
+    operations.Conflict: 409,
+    UnfitEvent: 422,
+    decisions.UnfitForm: 422,
+    decisions.UnfitSignal: 422,
+}
 
 
 class Problem(Exception):
@@ -59,9 +66,12 @@ async def on_ipaas_error(request: Request, error: Exception) -> Response:
         return unavailable("the storage does not answer; nothing was stored").response()
     if isinstance(error, operations.PrefectUnavailable):
         return unavailable(str(error)).response()
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     code = error.code if isinstance(error, IpaasError) else "error"
-    return problem_response(status, str(error), code=code)
+    return problem_response(status_of(error), str(error), code=code)
+
+
+def status_of(error: Exception) -> int:
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

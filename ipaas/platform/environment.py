@@ -96,7 +96,11 @@ def _auth_of_home(settings: Settings) -> dict[str, str]:
 def client_environment(settings: Settings, addresses: Addresses) -> dict[str, str]:
     """The environment for the gateway and the worker of `ipaas up`."""
     defaults = PREFECT_DEFAULTS | {"PREFECT_HOME": str(settings.home / "prefect")}
-    where = {"PREFECT_API_URL": addresses.prefect_api, "IPAAS_PREFECT_UI_URL": addresses.prefect_ui}
+    where = {
+        "PREFECT_API_URL": addresses.prefect_api,
+        "IPAAS_PREFECT_UI_URL": addresses.prefect_ui,
+        "IPAAS_GATEWAY_URL": addresses.gateway,
+    }
     if settings.prefect_auth:
         where["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
     return defaults | os.environ | where

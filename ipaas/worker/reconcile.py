@@ -198,7 +198,8 @@ class Reconciler:
             status=execution.status,
             is_held=execution.status is Status.RUNNING and not self._is_lost(execution, around),
             is_of_this_run=run is None or execution.flow_run_id in (None, str(run.id)),
-            runs=execution.runs,
+            is_admitted=execution.admitted_at is not None,
+            runs=execution.runs - execution.parked_runs,
         )
 
     def _is_lost(self, execution: Execution, around: _Around) -> bool:

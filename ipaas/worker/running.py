@@ -15,6 +15,7 @@ from prefect.exceptions import Abort
 from flows.engine.runtime import Runtime
 from flows.on_prefect.internals import run_flow, take_flow_run
 from flows.on_prefect.loader import FlowLoader
+from flows.on_prefect.pausing import RESUMING, decide_by_resume
 from flows.on_prefect.run import EXECUTION_LABEL, execution_for, label, put_back
 from foundation.errors import IpaasError
 from ipaas.worker.lane import Lane, Lanes
@@ -93,6 +94,8 @@ class Runner:
             flow = await self._loader.load(self._client, flow_run)
             if self.draining:
                 return
+            if flow_run.state_name == RESUMING:
+                await decide_by_resume(self._runtime.store, self._client, flow_run)
             if await take_flow_run(self._client, flow_run, owner=self._runtime.owner):
                 await run_flow(flow, flow_run)
             elif label(flow_run, EXECUTION_LABEL) is None:

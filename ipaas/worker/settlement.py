@@ -19,7 +19,9 @@ from prefect.states import Cancelled, Crashed, Failed, Scheduled
 
 from flows.engine.failures import cancellation
 from flows.engine.runtime import Runtime
+from flows.engine.waiting_for import open_waits
 from flows.history import Execution, Status
+from flows.on_prefect.pausing import show_waiting
 from flows.on_prefect.run import CANCELLED_IN_PREFECT, state_of
 from ipaas.worker.verdict import REPLACED, Verdict
 
@@ -58,6 +60,10 @@ class Settlement:
                 self._fetch(run)
             case Verdict.REPLACE, _:
                 await self._replace(run)
+            case Verdict.SHOW_WAITING, Execution():
+                await show_waiting(run, open_waits(execution.waits), force=True)
+            case Verdict.WAKE, _:
+                await self._set_state(run, Scheduled(message="What it waited for has come."))
             case Verdict.CANCEL, _:
                 await self._cancel(run, execution)
             case Verdict.RUN_AGAIN, _:
@@ -114,7 +120,8 @@ class Settlement:
 
     async def _give_up(self, execution: Execution) -> str | None:
         """An execution that takes its worker down each time must not do so for ever: it fails, and can be replayed."""
-        message = f"the process that ran it died {execution.runs} times; it is not run again by itself"
+        times = execution.runs - execution.parked_runs
+        message = f"the process that ran it died {times} times; it is not run again by itself"
         error = {"code": "crashed", "message": message, "step": None}
         return message if await self._finish(execution, Status.FAILED, error) else None
 

@@ -13,6 +13,7 @@ from typing import Final
 from prefect.client.schemas.objects import StateType
 
 from flows.history import Status
+from flows.on_prefect.pausing import WAITING
 
 MOST_RUNS: Final = 20
 """How often an execution is begun, restarts of the platform included, before it is taken for what kills its worker."""
@@ -40,6 +41,10 @@ class Verdict(StrEnum):
     """The flow run is scheduled, but lies in no queue that a worker fetches from."""
     DISPATCH_AGAIN = "dispatch again"
     """The execution gets a new flow run: its own is gone, or can't be scheduled."""
+    SHOW_WAITING = "show that it waits"
+    """The flow run is paused: its execution waits for something outside."""
+    WAKE = "wake"
+    """What the execution waited for has come, and the flow run is paused still: it is scheduled."""
     GIVE_UP = "give up"
     """It took its worker down each time: it fails, and can be replayed."""
     REPLACE = "replace"
@@ -69,7 +74,9 @@ class ExecutionFacts:
     """Some process runs it and gives signs of life."""
     is_of_this_run: bool = True
     """False: it has another flow run by now."""
+    is_admitted: bool = False
     runs: int = 0
+    """How often it was begun since it last waited for something outside."""
 
     @property
     def lost(self) -> bool:
@@ -83,7 +90,8 @@ def decide(run: RunFacts | None, execution: ExecutionFacts | None) -> Verdict:
     if execution.status.is_final:
         return _ended(run, execution)
     if run is None:
-        return Verdict.LEAVE if execution.is_held else _again(execution, Verdict.DISPATCH_AGAIN)
+        waits = execution.is_held or execution.status is Status.WAITING
+        return Verdict.LEAVE if waits else _again(execution, Verdict.DISPATCH_AGAIN)
     if not execution.is_of_this_run:
         return _other_run(run, execution)
     if run.state in (StateType.CANCELLED, StateType.CANCELLING):
@@ -94,6 +102,9 @@ def decide(run: RunFacts | None, execution: ExecutionFacts | None) -> Verdict:
         return Verdict.LEAVE
     if run.state in (StateType.FAILED, StateType.COMPLETED):
         return Verdict.END_AS_PREFECT_SAYS
+    if execution.status is Status.WAITING:
+        # One that is scheduled was resumed in Prefect: the worker that takes it sees to it.
+        return Verdict.LEAVE if run.state in (StateType.SCHEDULED, StateType.PAUSED) else Verdict.SHOW_WAITING
     if run.state in (StateType.SCHEDULED, StateType.PAUSED):
         return _scheduled(run, execution)
     if _is_being_begun(run, begun=execution.lost):
@@ -135,6 +146,8 @@ def _scheduled(run: RunFacts, execution: ExecutionFacts) -> Verdict:
         return _again(execution, Verdict.DISPATCH_AGAIN)
     if execution.lost:
         return _again(execution, Verdict.HAND_BACK)
+    if run.state is StateType.PAUSED and run.state_name == WAITING and execution.is_admitted:
+        return Verdict.WAKE
     return Verdict.LEAVE if run.is_queued or run.state is StateType.PAUSED else Verdict.FETCH
 
 

@@ -24,6 +24,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from flows.on_prefect.deployment import WORK_POOL_TYPE
 from flows.on_prefect.internals import LEASE_SECONDS, warm_engine
+from flows.on_prefect.pausing import RESUMING
 from flows.on_prefect.process import open_runtime, use_runtime
 from flows.on_prefect.run import CANCELLED_IN_PREFECT
 from foundation.background import Background
@@ -118,7 +119,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             admit_more=self._dispatcher.poke,
             fetch_more=self._poke.set,
         )
-        self.runtime.on_ended = lambda workflow: self._dispatcher.poke()
+        self.runtime.more_may_start = self._dispatcher.poke
 
     def _pool_id(self) -> UUID | None:
         return self._work_pool.id if self._work_pool else None
@@ -166,7 +167,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
     def _on_event(self, event: Event) -> None:
         state = event.event.removeprefix("prefect.flow-run.")
         flow_run_id = event.resource.id.removeprefix("prefect.flow-run.")
-        if state in ("Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", "Late"):
+        if state in ("Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", "Late", RESUMING):
             lane = self._lane_of(event)
             if lane and lane.waiting:
                 lane.has_more = True

@@ -7,6 +7,7 @@ of `ipaas/platform/environment.py` is there for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -31,13 +32,14 @@ from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from store_builders import accepted
+from store_builders import accepted, get
 
 from blocks import BLOCK_TYPES, BearerToken, Keyring, load_credential, use_keyring
 from connectors import log
+from flows.engine.failures import HeldElsewhere
 from flows.engine.program import Run
 from flows.engine.runtime import Runtime
-from flows.history import Status, Trigger
+from flows.history import NewWait, Status, Trigger, WaitKind, step_address
 from flows.language.event import Event
 from flows.on_prefect.deployment import WORK_POOL
 from flows.on_prefect.internals import (
@@ -49,6 +51,7 @@ from flows.on_prefect.internals import (
     warm_engine,
     write_events_once,
 )
+from flows.on_prefect.pausing import RESUMING, WAITING, decide_by_resume
 from flows.on_prefect.python_source import workflow
 from ipaas.admission.dispatcher import Dispatcher
 from ipaas.platform.prepare import register_block_types
@@ -413,17 +416,51 @@ async def test_a_flow_that_returns_cancelled_is_cancelled(client: PrefectClient,
     assert (state.type, state.message) == (StateType.CANCELLED, "cancelled through the API")
 
 
-async def test_abort_leaves_the_run_as_it_is(client: PrefectClient, runtime: Runtime) -> None:
+async def test_abort_leaves_the_run_as_it_is_and_does_not_say_that_it_finished(
+    client: PrefectClient, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     one = await deployed(client)
 
     async def abort(run: Run) -> None:
-        raise Abort("another process runs it now")
+        raise HeldElsewhere
 
     run = await one.create()
-    with pytest.raises(Abort):
+    with pytest.raises(Abort), caplog.at_level(logging.INFO, "prefect.flow_runs"):
         await ran(one, run, with_body(one, abort))
 
     assert await one.state(run) is StateType.RUNNING
+    assert "Beginning flow run" in caplog.text
+    assert "Finished in state" not in caplog.text
+
+
+async def test_a_run_that_waits_is_paused_without_a_slot_and_resume_schedules_it(
+    client: PrefectClient, runtime: Runtime
+) -> None:
+    """`flows/on_prefect/pausing.py`: that the run leaves its slot, what "Resume" leaves, and how the state is named."""
+    one = await deployed(client)
+    run = await one.create()
+    asked = {"message": "Refund?", "form": {"type": "object"}}
+
+    async def parks(run: Run) -> None:
+        address = step_address(run.steps.execution_id, "ask")
+        await run.steps.parking.park(NewWait("ask", WaitKind.APPROVAL, address, None, asked))
+
+    with pytest.raises(Abort):
+        await ran(one, run, with_body(one, parks))
+    paused = (await one.now(run)).state
+    assert paused is not None
+    assert (paused.type, paused.name) == (StateType.PAUSED, WAITING)
+    assert await one.slots_taken() == 0
+
+    said = {"approved": False, "form": {"note": "no"}}
+    await client.resume_flow_run(run.id, run_input=said)
+
+    resumed = await one.now(run)
+    assert (resumed.state_type, resumed.state_name) == (StateType.SCHEDULED, RESUMING)
+    await decide_by_resume(runtime.store, client, resumed)
+    [execution] = (await runtime.store.executions()).items
+    [wait_] = (await get(runtime.store, execution.id)).waits
+    assert (wait_.answer, wait_.answered_by) == (said, "Prefect")
 
 
 async def test_the_slots_lease_is_held_while_the_run_runs_and_renewed_from_one_place(

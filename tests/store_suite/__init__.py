@@ -16,6 +16,7 @@ from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.running import RunningSuite
+from store_suite.waits import WaitsSuite
 
 
 class StoreSuite(
@@ -26,6 +27,7 @@ class StoreSuite(
     FlowControlSuite,
     RunningSuite,
     HoldSuite,
+    WaitsSuite,
     CallersSuite,
     ArchiveSuite,
 ):

@@ -26,7 +26,7 @@ from flows.language.definition import (
     Webhook,
 )
 from flows.language.flow_control import Batch, Debounce, Throttle
-from flows.language.kinds import KINDS, LATER_KINDS
+from flows.language.kinds import KINDS
 from flows.language.repeat import Rounds
 from flows.language.step import Step
 from flows.language.uses import Retry
@@ -175,7 +175,7 @@ def test_the_reference_names_what_a_workflow_can_say_in_short() -> None:
 
 
 def test_the_reference_names_what_this_version_does_not_know() -> None:
-    later = {*LATER_KINDS, *LATER, "wait"}
+    later = {*LATER}
     named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
     assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
 

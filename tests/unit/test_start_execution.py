@@ -7,9 +7,10 @@ import pytest
 from flows.history import MemoryStore, Trigger, WorkflowVersion
 from flows.history.documents import from_document
 from flows.language.event import Event
+from flows.language.input_schema import UnfitEvent
 from foundation.clock import ManualClock
 from foundation.errors import NotFound
-from ipaas.operations import UnfitEvent, start
+from ipaas.operations import start
 
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
 

@@ -17,6 +17,7 @@ from flows.history.turns import in_turn
 
 class MemoryAdmission(MemoryLanes):
     async def admit(self, *, limit: int, claim: float) -> Admitted:
+        await self.wake(limit=limit)
         now = self._clock.now()
         workflows = sorted({kept.execution.workflow for kept in self._in(Status.ACCEPTED) if kept.is_waiting})
         for workflow in workflows:
@@ -25,7 +26,7 @@ class MemoryAdmission(MemoryLanes):
         passed = {workflow: self._passing(workflow, vacant[workflow], now) for workflow in workflows}
         chosen = in_turn(self._queues(passed, now), limit)
         for workflow in workflows:
-            self._end_overflow(workflow, self._waiting(workflow, QUEUE)[self._room(workflow) :], now)
+            self._end_overflow(workflow, self._waiting(workflow, QUEUE)[self._room(workflow) :])
             self._note_starts(workflow, [kept for kept in passed[workflow] if kept in chosen], now)
         for kept in chosen:
             self._admit(kept, now)
@@ -46,25 +47,26 @@ class MemoryAdmission(MemoryLanes):
             free[workflow] += queue
         return sorted((queue for queue in free.values() if queue), key=lambda queue: queue[0].age)
 
-    def _end_overflow(self, workflow: str, beyond: Sequence[Kept], now: datetime) -> bool:
+    def _end_overflow(self, workflow: str, beyond: Sequence[Kept]) -> bool:
         """Ends what is beyond the limit, where the workflow says so."""
         limit, overflow = self._limit(workflow)
         cancels = overflow == "cancel" and "" not in self._rules(workflow).limits
         if cancels:
             for kept in beyond:
-                kept.end(Status.CANCELLED, now, error=limit_reached(limit))
+                if kept.execution.started_at is None:
+                    self._end_execution(kept, Status.CANCELLED, error=limit_reached(limit))
         return cancels
 
     def _enter(self, kept: Kept, now: datetime) -> Refusal | None:
         """Whether one that begins without having been admitted may."""
-        workflow = kept.execution.workflow
+        workflow, again = kept.execution.workflow, kept.execution.started_at is not None
         self._arrive(workflow, now)
+        if not kept.status.is_final and not self._room(workflow):
+            self._end_overflow(workflow, [kept])
         if kept.status.is_final:
             return Refusal.ENDED
-        if not self._room(workflow):
-            return Refusal.ENDED if self._end_overflow(workflow, [kept], now) else Refusal.FULL
-        again = kept.execution.started_at is not None
-        if kept.is_gathered or self._gate(workflow, now).blocks(kept.keys, again=again):
+        is_blocked = kept.is_gathered or self._gate(workflow, now).blocks(kept.keys, again=again)
+        if is_blocked or not self._room(workflow):
             return Refusal.FULL
         self._note_starts(workflow, [kept], now)
         return None

@@ -70,6 +70,7 @@ class MemoryArchive(MemoryLanes):
         for key in over:
             del self._deliveries[key]
         self._callers = {note: until for note, until in self._callers.items() if until > now}
+        self._kept_answers = {address: one for address, one in self._kept_answers.items() if one.expires_at > now}
         return len(over)
 
     async def compact(self) -> bool:

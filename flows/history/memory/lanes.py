@@ -8,11 +8,12 @@ from datetime import datetime
 
 from flows.history import flow_control
 from flows.history.flow_control import ARRIVED, QUEUE, Gate, Rules
-from flows.history.memory.state import Kept, KeptLane, MemoryState
+from flows.history.memory.state import Kept, KeptLane
+from flows.history.memory.waits import MemoryWaits
 from flows.history.records import Json, Key, Status
 
 
-class MemoryLanes(MemoryState):
+class MemoryLanes(MemoryWaits):
     def _rules(self, workflow: str) -> Rules:
         known = self._workflows.get(workflow)
         return flow_control.rules_of(known.rules or {}, known.concurrency_limit) if known else Rules({})
@@ -63,7 +64,7 @@ class MemoryLanes(MemoryState):
     def _stand_in(self, leader: Kept, others: Sequence[Kept], error: flow_control.StandsIn, now: datetime) -> None:
         key = next(key for key in leader.keys if key.lane == leader.lane)
         for kept in others:
-            kept.end(Status.SKIPPED, now, error=error(key, leader.id))
+            self._end_execution(kept, Status.SKIPPED, error=error(key, leader.id))
 
     def _enqueue(self, workflow: str, its: Sequence[Kept], now: datetime) -> None:
         rules, entered = self._rules(workflow), dict[Key, None]()
@@ -75,7 +76,7 @@ class MemoryLanes(MemoryState):
             self._end_overflow_of(workflow, key, rules, now)
 
     def _end_overflow_of(self, workflow: str, key: Key, rules: Rules, now: datetime) -> None:
-        its = [kept for kept in self._waiting(workflow) if key in kept.keys and kept.has_entered]
+        its = [kept for kept in self._waiting(workflow) if key in kept.keys and kept.may_overflow]
         waiting = sorted(its, key=lambda kept: kept.age)
         slots = (kept for kept in self._with_slot(workflow) if key in kept.keys)
         running, limit = sorted(slots, key=lambda kept: kept.age), rules.limits[key.of]
@@ -86,9 +87,9 @@ class MemoryLanes(MemoryState):
             if kept.has_slot:
                 self._request_cancel(kept, {"by": "its workflow", "reason": error["message"]})
             elif limit.overflow == "cancel":
-                kept.end(Status.CANCELLED, now, error=flow_control.limit_reached(limit.limit, key))
+                self._end_execution(kept, Status.CANCELLED, error=flow_control.limit_reached(limit.limit, key))
             else:
-                kept.end(flow_control.end_of_overflow(limit.overflow), now, error=error)
+                self._end_execution(kept, flow_control.end_of_overflow(limit.overflow), error=error)
 
     def _with_slot(self, workflow: str) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.has_slot and kept.execution.workflow == workflow]
@@ -135,5 +136,6 @@ class MemoryLanes(MemoryState):
     def _request_cancel(self, kept: Kept, request: Json) -> None:
         if not kept.status.is_final and kept.execution.cancel_requested is None:
             kept.change(cancel_requested=request)
-        if kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None:
-            kept.end(Status.CANCELLED, self._clock.now())
+        is_nowhere = kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None
+        if kept.status is Status.WAITING or is_nowhere:
+            self._end_execution(kept, Status.CANCELLED)

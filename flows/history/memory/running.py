@@ -8,7 +8,7 @@ from datetime import timedelta
 from flows.history.documents import from_document, limited_document
 from flows.history.memory.admission import MemoryAdmission
 from flows.history.memory.state import kept_step, stored
-from flows.history.records import Execution, Hold, Json, Refusal, Status, StepExecution
+from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status, StepExecution
 from flows.history.rows import require_end
 
 
@@ -21,6 +21,8 @@ class MemoryRunning(MemoryAdmission):
             return Refusal.UNKNOWN
         if kept.status.is_final:
             return Refusal.ENDED
+        if kept.status is Status.WAITING:
+            return Refusal.WAITING
         lease_until = kept.execution.lease_until
         if kept.status is Status.RUNNING and kept.execution.owner != owner and lease_until and lease_until > now:
             return Refusal.HELD
@@ -56,7 +58,26 @@ class MemoryRunning(MemoryAdmission):
         kept, error = self._executions.get(hold.execution_id), stored(error)
         if kept is None or not kept.is_held(hold):
             return False
-        kept.end(status, self._clock.now(), output=output, error=error, answer=answer)
+        self._end_execution(kept, status, output=output, error=error, answer=answer)
+        return True
+
+    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
+        kept = self._executions.get(hold.execution_id)
+        if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
+            return False
+        kept.seen_at = self._clock.now()
+        goes_on = self._begin_waits(kept, waits) or kept.execution.cancel_requested is not None
+        kept.change(
+            status=Status.ACCEPTED if goes_on else Status.WAITING,
+            parked_at=None if goes_on else self._clock.now(),
+            parked_runs=kept.execution.runs,
+            admitted_at=None,
+            owner=None,
+            lease_until=None,
+            spent=kept.spent(),
+            begun_at=None,
+        )
+        kept.dispatched_at = kept.seen_at = None
         return True
 
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:

@@ -20,6 +20,7 @@ from flows.history.records import (
     NewExecution,
     Status,
     StepExecution,
+    Wait,
     WorkflowVersion,
 )
 from flows.history.rows import end_of_open_steps, in_order_of_start
@@ -48,6 +49,7 @@ class Kept:
     claimed_until: datetime | None = None
     dispatched_at: datetime | None = None
     seen_at: datetime | None = None
+    waits: dict[str, Wait] = field(default_factory=dict)
     lane: str = QUEUE
     queued_at: datetime = field(kw_only=True)
     keys: Sequence[Key] = ()
@@ -83,6 +85,11 @@ class Kept:
         return self.lane == ARRIVED or self.lane[:1] in ("d", "b")
 
     @property
+    def may_overflow(self) -> bool:
+        """It is among those that wait for their slot, and has never begun."""
+        return self.has_entered and self.execution.started_at is None
+
+    @property
     def has_slot(self) -> bool:
         return self.execution.admitted_at is not None and not self.status.is_final
 
@@ -93,8 +100,11 @@ class Kept:
         self.execution = replace(self.execution, **values)
 
     def end(self, status: Status, now: datetime, **values: Any) -> None:
-        self.change(status=status, finished_at=now, owner=None, lease_until=None, **values)
+        self.change(status=status, finished_at=now, owner=None, lease_until=None, parked_at=None, **values)
         self.claimed_until = None
+        for wait in self.waits.values():
+            if wait.ended_at is None:
+                self.waits[wait.path] = replace(wait, ended_at=now)
         for step in self.steps.values():
             if step.status is Status.RUNNING:
                 self.steps[step.path] = replace(step, status=end_of_open_steps(status), finished_at=now)
@@ -118,7 +128,16 @@ class Kept:
         return replace(self.ended(), event=from_document(self.event))
 
     def whole(self) -> Execution:
-        return replace(self.with_event(), steps=in_order_of_start(copy.deepcopy(list(self.steps.values()))))
+        waits = sorted(self.waits.values(), key=lambda wait: (wait.begun_at, wait.path))
+        steps = in_order_of_start(copy.deepcopy(list(self.steps.values())))
+        return replace(self.with_event(), steps=steps, waits=tuple(copy.deepcopy(waits)))
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    answer: Json
+    by: str | None
+    expires_at: datetime
 
 
 @dataclass
@@ -141,6 +160,8 @@ class MemoryState:
         """By execution and waiter: until when the note counts."""
         self._lanes: dict[tuple[str, str], KeptLane] = {}
         """By workflow and lane."""
+        self._kept_answers: dict[str, KeptAnswer] = {}
+        """By address."""
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
@@ -186,6 +207,8 @@ def kept_execution(new: NewExecution, limits: Limits) -> Kept:
         flow_run_id=new.flow_run_id,
         replay_of=new.replay_of,
         parent_id=new.parent_id,
+        parent_path=new.parent_path,
+        depth=new.depth,
         trace=new.trace,
     )
     steps = {step.path: kept_step(step, limits) for step in new.steps}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from store_builders import a_version, accepted, admitted, an_execution, finish, running
+from store_builders import T0, a_version, accepted, admitted, an_execution, finish, hold_of, running
 
-from flows.history import Key, NewExecution, Status
+from flows.history import Key, NewExecution, NewWait, Status, WaitKind, signal_address
 from flows.history.database import connect, database_url
 from flows.history.records import Rule
 from flows.history.sql import SqlStore
@@ -24,6 +24,11 @@ INSERT INTO executions (id, workflow, version, trigger, status, event_id, accept
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
 SELECT 'ended-' || n, 'w' || (n % 7), 'v1', 'webhook', 'succeeded', '-', '2026-01-01 00:00', '2026-01-01 00:00', 0, 1
 FROM numbers
+"""
+WAITED = """
+INSERT INTO waits (execution_id, path, kind, address, begun_at, due_at, ended_at, answered)
+SELECT id, 'pause', 'signal', 'signal:' || id, accepted_at, accepted_at, accepted_at, FALSE
+FROM executions WHERE id LIKE 'ended-%'
 """
 WAITING = 100
 OF = "event.body.customer"
@@ -54,6 +59,7 @@ async def store(history_url: str) -> AsyncIterator[SqlStore]:
     for workflow in ("full", "free", "quiet"):
         await store.publish(a_version(workflow=workflow, declaration={"concurrency": {"limit": 5}}))
     await _sql(history_url, ENDED)
+    await _sql(history_url, WAITED)
     await finish(store, await running(store, workflow="w1"), Status.FAILED)
     await store.accept([an_execution(workflow="full") for _ in range(WAITING)])
     for workflow, declaration in KEYED.items():
@@ -64,6 +70,8 @@ async def store(history_url: str) -> AsyncIterator[SqlStore]:
     for workflow in ("full", "free"):
         await accepted(store, workflow=workflow, flow_run_id=f"run-of-{workflow}")
     await running(store, workflow="quiet", lease=-1)
+    waits = [NewWait("ask", WaitKind.APPROVAL, signal_address("asked"), T0)]
+    await store.park(await hold_of(store, await running(store, workflow="w2")), waits)
     if history_url.startswith("postgresql"):
         await _sql(history_url, "ANALYZE")
     yield store
@@ -163,6 +171,29 @@ def _scans_executions(line: str) -> bool:
     on_postgres = "Seq Scan on executions" in line
     on_sqlite = line.startswith("SCAN executions") and ("USING" not in line or "autoindex" in line)
     return on_postgres or on_sqlite
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda store: store.wake(limit=100), "ix_waits_due"),
+        (lambda store: store.answer(signal_address("asked"), None, by=None, keep=1), "ix_waits_"),
+        (lambda store: store.wait_at(signal_address("asked")), "ix_waits_address"),
+        (lambda store: store.open_waits(WaitKind.APPROVAL, limit=10), "ix_waits_open"),
+    ],
+    ids=["wake", "answer", "wait at", "open waits"],
+)
+async def test_waits_that_are_over_cost_nothing(
+    store: SqlStore, history_url: str, ask: Callable[[SqlStore], Awaitable[Any]], index: str
+) -> None:
+    with sent_by(store) as sent:
+        await ask(store)
+
+    found = "\n".join(await plans(history_url, sent))
+
+    assert index in found
+    assert "Seq Scan on waits" not in found
+    assert "SCAN waits" not in found.replace("SCAN waits USING INDEX ix_waits", "")
 
 
 SORTS = re.compile(r"Sort Key: (?!lanes\.|overflow\.)|TEMP B-TREE FOR ORDER BY", re.MULTILINE)

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from store_builders import SECOND, T0, a_version, accepted, admitted, an_execution, begin
+from store_builders import SECOND, T0, a_version, accepted, admitted, an_execution, begin, hold_of, running
 
-from flows.history import Accepted, Execution, Refusal, Status
+from flows.history import Accepted, Execution, NewWait, Refusal, Status, WaitKind, step_address
 from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
@@ -66,6 +66,31 @@ async def test_of_two_processes_that_begin_an_execution_one_has_it(stores: tuple
     begun = [result for result in results if isinstance(result, Execution)]
     assert sorted(execution.id for execution in begun) == both
     assert {execution.runs for execution in begun} == {1}
+
+
+async def test_an_answer_finds_who_is_just_beginning_to_wait(stores: tuple[SqlStore, SqlStore]) -> None:
+    one, other = stores
+    ids = [await running(one, workflow=f"w{n % 4}") for n in range(30)]
+    holds = [await hold_of(one, execution_id) for execution_id in ids]
+    waits = [[NewWait("ask", WaitKind.CALLBACK, step_address(execution_id, "ask"))] for execution_id in ids]
+
+    await asyncio.gather(
+        *(one.park(hold, wait) for hold, wait in zip(holds, waits, strict=True)),
+        *(other.answer(step_address(execution_id, "ask"), 1, by=None, keep=60) for execution_id in ids[::-1]),
+    )
+
+    assert await one.counts() == {Status.ACCEPTED: len(ids)}
+
+
+async def test_of_several_processes_that_wake_one_ends_each_wait(stores: tuple[SqlStore, SqlStore]) -> None:
+    for n in range(20):
+        execution_id = await running(stores[0], workflow=f"w{n % 4}")
+        await stores[0].park(await hold_of(stores[0], execution_id), [NewWait("pause", WaitKind.TIME, due_at=T0)])
+
+    woken = await asyncio.gather(*(store.wake(limit=7) for store in stores * 4))
+
+    assert sum(woken) == 20
+    assert await stores[0].counts() == {Status.ACCEPTED: 20}
 
 
 _PROCESS = """

@@ -104,6 +104,9 @@ def test_the_description_has_every_route(description: Any) -> None:
         "GET /api/executions/{execution_id}",
         "POST /api/executions/{execution_id}/replay",
         "POST /api/executions/{execution_id}/cancel",
+        "GET /api/approvals",
+        "POST /api/approvals/{approval_id}",
+        "POST /api/signals/{name}",
     }
 
 

@@ -1,4 +1,5 @@
 import base64
+import secrets
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -262,3 +263,14 @@ def test_the_process_ring_is_loaded_once_from_the_settings(tmp_path: Path, monke
         assert default_keyring().key_ids == Keyring.from_settings(settings(tmp_path)).key_ids
     finally:
         use_keyring(None)
+
+
+def test_a_signature_is_of_a_key_a_purpose_and_a_text():
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    signature = Keyring([old]).sign("callback", "text")
+
+    assert Keyring([new, old]).has_signed("callback", "text", signature)
+    assert not Keyring([new]).has_signed("callback", "text", signature)
+    assert not Keyring([old]).has_signed("other", "text", signature)
+    assert not Keyring([old]).has_signed("callback", "texts", signature)
+    assert not Keyring([old]).has_signed("callback", "text", signature[:-1])

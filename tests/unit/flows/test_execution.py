@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 from executing import URL, Bench, bench, in_yaml, post, steps
 from prefect import State
@@ -13,6 +14,7 @@ from prefect.exceptions import Abort
 
 from connectors import http
 from flows import Event, workflow
+from flows.engine.execution import accept_event, run_execution
 from flows.engine.failures import cancellation
 from flows.engine.journal import LEASE_SECONDS
 from flows.history import Execution, Hold, MemoryStore, Refusal, Status, StepExecution, Trigger
@@ -119,6 +121,24 @@ async def test_an_authors_own_timeout_is_an_error_as_any_other(on: Bench) -> Non
     execution = await on.run(python(work))
 
     assert (execution.status, execution.error["message"]) == (Status.FAILED, "TimeoutError: ")
+
+
+@pytest.mark.parametrize("busy", ["opening its history", "beginning"])
+async def test_prefects_timer_that_rings_before_it_has_begun_means_its_timeout(busy: str) -> None:
+    class Busy(MemoryStore):
+        async def begin(self, *args: Any, **kwargs: Any) -> Execution | Refusal:
+            await asyncio.sleep(0.1 if busy == "beginning" else 0)
+            return await super().begin(*args, **kwargs)
+
+    async with bench(store=Busy()) as on:
+        on.remote.held = {"/a"}
+        program = in_yaml(steps(post("/a"), timeout="50ms")).program
+        execution_id = await accept_event(on.runtime, program, Event())
+        entered = asyncio.get_running_loop().time() - (0.1 if busy == "opening its history" else 0)
+        with anyio.move_on_after(0.05 if busy == "beginning" else 0):
+            await run_execution(on.runtime, execution_id, program, entered=entered)
+
+        assert (await on.last()).status is Status.TIMED_OUT
 
 
 # Cancel

@@ -21,21 +21,40 @@ EXECUTIONS = {
     "accepted": ExecutionFacts(Status.ACCEPTED),
     "held": ExecutionFacts(Status.RUNNING, is_held=True, runs=1),
     "lost": ExecutionFacts(Status.RUNNING, runs=1),
+    "waiting": ExecutionFacts(Status.WAITING, runs=0),
     "of another run": ExecutionFacts(Status.ACCEPTED, is_of_this_run=False),
     "failed": ExecutionFacts(Status.FAILED, runs=1),
     "succeeded": ExecutionFacts(Status.SUCCEEDED, runs=1),
 }
 TABLE = {
     # By the executions above, in their order.
-    SCHEDULED: (V.LEAVE, V.LEAVE, V.LEAVE, V.HAND_BACK, V.REPLACE, V.LEAVE, V.TELL_PREFECT),
-    PENDING: (V.LEAVE, V.LEAVE, V.LEAVE, V.LEAVE, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
-    RUNNING: (V.LEAVE, V.LEAVE, V.LEAVE, V.RUN_AGAIN, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
-    PAUSED: (V.LEAVE, V.LEAVE, V.LEAVE, V.HAND_BACK, V.REPLACE, V.TELL_PREFECT, V.TELL_PREFECT),
-    CRASHED: (V.RUN_AGAIN, V.RUN_AGAIN, V.LEAVE, V.RUN_AGAIN, V.LEAVE, V.LEAVE, V.LEAVE),
-    CANCELLING: (V.CANCEL, V.CANCEL, V.ASK_TO_CANCEL, V.CANCEL, V.REPLACE, V.TELL_PREFECT, V.TELL_PREFECT),
-    CANCELLED: (V.LEAVE, V.CANCEL, V.ASK_TO_CANCEL, V.CANCEL, V.LEAVE, V.LEAVE, V.LEAVE),
-    FAILED: (V.LEAVE, V.END_AS_PREFECT_SAYS, V.LEAVE, V.END_AS_PREFECT_SAYS, V.LEAVE, V.LEAVE, V.LEAVE),
-    COMPLETED: (V.LEAVE, V.END_AS_PREFECT_SAYS, V.LEAVE, V.END_AS_PREFECT_SAYS, V.LEAVE, V.LEAVE, V.LEAVE),
+    SCHEDULED: (V.LEAVE, V.LEAVE, V.LEAVE, V.HAND_BACK, V.LEAVE, V.REPLACE, V.LEAVE, V.TELL_PREFECT),
+    PENDING: (V.LEAVE, V.LEAVE, V.LEAVE, V.LEAVE, V.SHOW_WAITING, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
+    RUNNING: (V.LEAVE, V.LEAVE, V.LEAVE, V.RUN_AGAIN, V.SHOW_WAITING, V.LEAVE, V.TELL_PREFECT, V.TELL_PREFECT),
+    PAUSED: (V.LEAVE, V.LEAVE, V.LEAVE, V.HAND_BACK, V.LEAVE, V.REPLACE, V.TELL_PREFECT, V.TELL_PREFECT),
+    CRASHED: (V.RUN_AGAIN, V.RUN_AGAIN, V.LEAVE, V.RUN_AGAIN, V.SHOW_WAITING, V.LEAVE, V.LEAVE, V.LEAVE),
+    CANCELLING: (V.CANCEL, V.CANCEL, V.ASK_TO_CANCEL, V.CANCEL, V.CANCEL, V.REPLACE, V.TELL_PREFECT, V.TELL_PREFECT),
+    CANCELLED: (V.LEAVE, V.CANCEL, V.ASK_TO_CANCEL, V.CANCEL, V.CANCEL, V.LEAVE, V.LEAVE, V.LEAVE),
+    FAILED: (
+        V.LEAVE,
+        V.END_AS_PREFECT_SAYS,
+        V.LEAVE,
+        V.END_AS_PREFECT_SAYS,
+        V.END_AS_PREFECT_SAYS,
+        V.LEAVE,
+        V.LEAVE,
+        V.LEAVE,
+    ),
+    COMPLETED: (
+        V.LEAVE,
+        V.END_AS_PREFECT_SAYS,
+        V.LEAVE,
+        V.END_AS_PREFECT_SAYS,
+        V.END_AS_PREFECT_SAYS,
+        V.LEAVE,
+        V.LEAVE,
+        V.LEAVE,
+    ),
 }
 """For a run that has just got this state, has a deployment, and lies in a queue."""
 
@@ -58,6 +77,7 @@ def test_the_table_has_every_state() -> None:
         ("accepted", V.DISPATCH_AGAIN),
         ("held", V.LEAVE),
         ("lost", V.DISPATCH_AGAIN),
+        ("waiting", V.LEAVE),
         ("failed", V.LEAVE),
         ("succeeded", V.LEAVE),
     ],
@@ -157,3 +177,15 @@ def test_whatever_is_said_has_a_verdict() -> None:
             assert verdict in (V.LEAVE, V.TELL_PREFECT), "what has ended stays ended"
         if execution is None:
             assert verdict not in (V.TELL_PREFECT, V.END_AS_PREFECT_SAYS, V.HAND_BACK, V.DISPATCH_AGAIN, V.GIVE_UP)
+
+
+@pytest.mark.parametrize(
+    ("name", "admitted", "verdict"),
+    [("Waiting", True, V.WAKE), ("Waiting", False, V.LEAVE), ("Suspended", True, V.LEAVE)],
+)
+def test_a_run_that_is_paused_goes_on_once_its_execution_has_its_turn(
+    name: str, admitted: bool, verdict: Verdict
+) -> None:
+    """What somebody paused by himself is left alone."""
+    accepted = ExecutionFacts(Status.ACCEPTED, is_admitted=admitted)
+    assert decide(RunFacts(PAUSED, state_name=name), accepted) is verdict

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
-_WAITS = "admitted_at IS NULL AND finished_at IS NULL"
+_WAITS = "admitted_at IS NULL AND finished_at IS NULL AND parked_at IS NULL"
 
 
 def upgrade() -> None:
