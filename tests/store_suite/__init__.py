@@ -16,7 +16,7 @@ from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.running import RunningSuite
-from store_suite.waits import WaitsSuite
+from store_suite.waits import KeyedWaitsSuite, WaitsSuite
 
 
 class StoreSuite(
@@ -28,6 +28,7 @@ class StoreSuite(
     RunningSuite,
     HoldSuite,
     WaitsSuite,
+    KeyedWaitsSuite,
     CallersSuite,
     ArchiveSuite,
 ):
