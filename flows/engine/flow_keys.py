@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 from flows.expressions import Expression, compile_expression
 from flows.history import Key
-from flows.history.flow_control import declared_rules, rules_of
 from flows.history.records import Rule
+from flows.history.rules import declared_rules, rules_of
 from flows.language.definition import Declaration
 from flows.language.flow_control import MOST_AHEAD, shown_key
 from flows.language.place import DEDUPE_NAMES

@@ -15,15 +15,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, func, select, update
 
 from flows.history import payloads, waits
+from flows.history.arriving import Arriving
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import HANDED_OVER_CHARACTERS, from_document, handed_over, to_document
 from flows.history.ends import end
-from flows.history.flow_control import DEFAULT_LIMIT, DEFAULT_OVERFLOW, QUEUE, Rules, limit_reached, rules_of
-from flows.history.lanes import MOST_AT_ONCE, Lanes, locked, waiting_in
+from flows.history.flow_control import QUEUE, limit_reached
+from flows.history.lanes import MOST_AT_ONCE, locked, waiting_in
 from flows.history.models import HAS_SLOT, IS_TO_DISPATCH, IS_WAITING, events, executions, workflows
 from flows.history.passing import Passing
 from flows.history.records import Admitted, Execution, Refusal, Status
 from flows.history.rows import execution_of
+from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW, Rules, rules_of
 from flows.history.turns import in_turn
 
 Limits = Mapping[str, "Limit"]
@@ -71,8 +73,9 @@ def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) 
         queue = _unclaimed(connection, workflow, limit, now) if workflow in to_dispatch else []
         vacant, its = min(rooms.get(workflow, 0), limit), limits.get(workflow, Limit())
         if workflow in waiting and (its.rules or waiting[workflow] != QUEUE):
-            passing = Passing(Lanes(connection, workflow, its.rules or NO_RULES, time, now))
-            passing.lanes.arrive()
+            lanes = Arriving(connection, workflow, its.rules or NO_RULES, time, now)
+            lanes.arrive()
+            passing = Passing(lanes)
             passings.append((passing, passing.candidates(vacant)))
             queue += passings[-1][1]
         elif vacant:
@@ -154,7 +157,7 @@ def enter(
     limit, has_room = limits[row["workflow"]], room(connection, limits)[row["workflow"]] > 0
     refusal = None if has_room else Refusal.FULL
     if limit.rules or row["lane"] != QUEUE:
-        lanes = Lanes(connection, row["workflow"], limit.rules or NO_RULES, time, now)
+        lanes = Arriving(connection, row["workflow"], limit.rules or NO_RULES, time, now)
         lanes.arrive()
         refusal = Passing(lanes).enter(row["id"], has_room=has_room)
     if refusal is Refusal.FULL and not has_room and limit.cancels and row["started_at"] is None:

@@ -8,10 +8,11 @@ from sqlalchemy import Connection, delete, select, update
 
 from flows.history.database import upsert
 from flows.history.documents import document_or_none, to_document
-from flows.history.flow_control import ARRIVED, QUEUE, declared_limit, declared_rules
+from flows.history.flow_control import ARRIVED, QUEUE
 from flows.history.models import IS_WAITING, executions, lanes, workflow_versions, workflows
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, version_of, workflow_of
+from flows.history.rules import declared_limit, declared_rules
 
 _VERSION = [column.name for column in workflow_versions.c]
 _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(

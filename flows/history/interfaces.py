@@ -103,6 +103,12 @@ class Admission(Protocol):
 
         Where the workflow's overflow is `cancel`, what waits beyond the limit ends as cancelled.
 
+        An execution with keys is admitted when each of them lets it, too: no more have a slot than the limit of its key
+        allows, and its throttle gives it a turn. Before that, those with a key for `debounce` or `batch` are gathered
+        until their time has come: one is left, with the last event or with all of them, and the others end as skipped.
+        What an overflow of `cancel`, `replace` or `latest` ends, ends when the next execution with its key comes. One
+        whose key blocks it holds up no other.
+
         What a call costs does not grow with the queues.
 
         Args:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flows.history.flow_control import ARRIVED, QUEUE, declared_limit, declared_rules
+from flows.history.flow_control import ARRIVED, QUEUE
 from flows.history.memory.state import KeptWorkflow, MemoryState, stored
 from flows.history.records import Json, Workflow, WorkflowVersion
 from flows.history.rows import checked_limit
+from flows.history.rules import declared_limit, declared_rules
 
 
 class MemoryCatalogue(MemoryState):

@@ -7,16 +7,17 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from flows.history import flow_control
-from flows.history.flow_control import ARRIVED, QUEUE, Gate, Rules
+from flows.history.flow_control import ARRIVED, QUEUE, Gate
 from flows.history.memory.state import Kept, KeptLane
 from flows.history.memory.waits import MemoryWaits
 from flows.history.records import Json, Key, Status
+from flows.history.rules import Rules, rules_of
 
 
 class MemoryLanes(MemoryWaits):
     def _rules(self, workflow: str) -> Rules:
         known = self._workflows.get(workflow)
-        return flow_control.rules_of(known.rules or {}, known.concurrency_limit) if known else Rules({})
+        return rules_of(known.rules or {}, known.concurrency_limit) if known else Rules({})
 
     def _waiting(self, workflow: str, lane: str | None = None) -> list[Kept]:
         """Those that wait in this lane, or at all, the oldest first."""
@@ -39,7 +40,7 @@ class MemoryLanes(MemoryWaits):
             elif rules.batch:
                 is_full = len(self._waiting(workflow, key.lane)) >= rules.batch.size
                 self._lanes[workflow, key.lane] = KeptLane(since, now if is_full else since + rules.batch.within)
-        self._enqueue(workflow, others, now)
+        self._enqueue(workflow, others)
         for lane in [lane for of, lane in self._lanes if of == workflow and lane[0] in "db"]:
             due = self._lanes[workflow, lane].due
             if due is not None and due <= now:
@@ -50,32 +51,32 @@ class MemoryLanes(MemoryWaits):
         del self._lanes[workflow, lane]
         if waiting and lane[0] == "d":
             *others, leader = waiting
-            self._stand_in(leader, others, flow_control.superseded, now)
-            self._enqueue(workflow, [leader], now)
+            self._stand_in(leader, others, flow_control.superseded)
+            self._enqueue(workflow, [leader])
         while rules.batch and waiting and lane[0] == "b":
             batch, waiting = waiting[: rules.batch.size], waiting[rules.batch.size :]
             batch[0].event = flow_control.with_batch([kept.event for kept in batch])
-            self._stand_in(batch[0], batch[1:], flow_control.batched, now)
-            self._enqueue(workflow, batch[:1], now)
+            self._stand_in(batch[0], batch[1:], flow_control.batched)
+            self._enqueue(workflow, batch[:1])
             if waiting and len(waiting) < rules.batch.size:
                 self._lanes[workflow, lane] = KeptLane(now, now + rules.batch.within)
                 return
 
-    def _stand_in(self, leader: Kept, others: Sequence[Kept], error: flow_control.StandsIn, now: datetime) -> None:
+    def _stand_in(self, leader: Kept, others: Sequence[Kept], error: flow_control.StandsIn) -> None:
         key = next(key for key in leader.keys if key.lane == leader.lane)
         for kept in others:
             self._end_execution(kept, Status.SKIPPED, error=error(key, leader.id))
 
-    def _enqueue(self, workflow: str, its: Sequence[Kept], now: datetime) -> None:
+    def _enqueue(self, workflow: str, its: Sequence[Kept]) -> None:
         rules, entered = self._rules(workflow), dict[Key, None]()
         for kept in its:
             kept.lane, kept.queued_at = QUEUE, flow_control.ahead(kept.execution.accepted_at, kept.priority)
             kept.has_entered = True
             entered |= {key: None for key in kept.keys if (limit := rules.limit_of(key)) and limit.overflow != "wait"}
         for key in entered:
-            self._end_overflow_of(workflow, key, rules, now)
+            self._end_overflow_of(workflow, key, rules)
 
-    def _end_overflow_of(self, workflow: str, key: Key, rules: Rules, now: datetime) -> None:
+    def _end_overflow_of(self, workflow: str, key: Key, rules: Rules) -> None:
         its = [kept for kept in self._waiting(workflow) if key in kept.keys and kept.may_overflow]
         waiting = sorted(its, key=lambda kept: kept.age)
         slots = (kept for kept in self._with_slot(workflow) if key in kept.keys)

@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.history import flow_control
 from flows.history.documents import from_document, limited_document, to_document
-from flows.history.flow_control import ARRIVED, DEFAULT_LIMIT, DEFAULT_OVERFLOW, QUEUE
+from flows.history.flow_control import ARRIVED, QUEUE
 from flows.history.records import (
     Execution,
     Hold,
@@ -24,6 +24,7 @@ from flows.history.records import (
     WorkflowVersion,
 )
 from flows.history.rows import end_of_open_steps, in_order_of_start
+from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW
 from foundation.clock import Clock, SystemClock
 
 

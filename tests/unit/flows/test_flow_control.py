@@ -12,7 +12,7 @@ from executing import bench, in_yaml, step, steps
 from connectors.kit.registry import registry
 from flows.engine.flow_keys import flow_keys
 from flows.history import Key, Status
-from flows.history.flow_control import declared_limit, declared_rules, rules_of
+from flows.history.rules import declared_limit, declared_rules, rules_of
 from flows.language.check import check_declaration, check_workflow
 from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
