@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,8 +32,6 @@ from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
 from foundation.ids import new_id
 from foundation.log_fields import log_fields
 from foundation.tracing import annotate, mark_failed, span
-
-logger = logging.getLogger("ipaas.engine")
 
 DEDUPE_TIME = timedelta(days=1)
 AHEAD_SECONDS = 0.1
@@ -86,8 +83,6 @@ async def accept_event(
     flow = FlowKeys() if alone else flow_keys(program.declaration, document, runtime.services.masker)
     if replay_of:
         flow = flow.of_replay()
-    for fault in flow.faults:
-        logger.warning("workflow %s: %s", version.workflow, fault)
     new = NewExecution(
         id=new_id(),
         workflow=version.workflow,

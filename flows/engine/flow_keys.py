@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +19,11 @@ from flows.language.place import DEDUPE_NAMES
 from foundation.errors import ExpressionError
 from foundation.masking import Masker, process_masker
 
+logger = logging.getLogger("ipaas.engine")
+
 LONGEST_SHOWN: Final = 80
 """Characters of a key that people are shown."""
-AS_IT_IS: Final = frozenset({"debounce", "batch"})
+NOT_FOR_REPLAYS: Final = frozenset({"debounce", "batch"})
 """What a replay is not held to: it is of one event, and runs."""
 
 
@@ -37,7 +40,7 @@ class FlowKeys:
     faults: Sequence[str] = ()
 
     def of_replay(self) -> FlowKeys:
-        return FlowKeys([key for key in self.keys if key.rule not in AS_IT_IS], self.priority, self.faults)
+        return FlowKeys([key for key in self.keys if key.rule not in NOT_FOR_REPLAYS], self.priority, self.faults)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class CompiledKeys:
         try:
             value = self.priority.render({"event": event})
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-                raise ExpressionError(f"expected a number of seconds, got {json.dumps(value)[:100]}")
+                raise ExpressionError("it came out as no number of seconds")
         except ExpressionError as error:
             faults.append(f"priority: {error}")
             return 0.0
@@ -113,6 +116,9 @@ def _compiled(declaration: str) -> CompiledKeys:
 
 
 def flow_keys(declaration: Declaration, event: Mapping[str, Any], masker: Masker = process_masker) -> FlowKeys:
-    """`CompiledKeys.of`, compiled when it is first needed."""
+    """`CompiledKeys.of`, compiled when it is first needed. Faults are logged."""
     fields = {"name", "concurrency", "throttle", "debounce", "batch", "priority"}
-    return _compiled(declaration.model_dump_json(include=fields)).of(event, masker)
+    found = _compiled(declaration.model_dump_json(include=fields)).of(event, masker)
+    for fault in found.faults:
+        logger.warning("workflow %s: %s", declaration.name, fault)
+    return found
