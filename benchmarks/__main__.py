@@ -7,13 +7,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import accepting, end_to_end, rendering
+from benchmarks import accepting, checking, end_to_end, rendering, unit_tests
 
 
 def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*rendering.measure(), *accepting.measure(Path(folder)), *end_to_end.measure(Path(folder))]
+        home = Path(folder)
+        rows = [
+            *rendering.measure(),
+            *unit_tests.measure(),
+            *checking.measure(home),
+            *accepting.measure(home),
+            *end_to_end.measure(home),
+        ]
     print("| what | here | peer, in the same run | ratio |")
     print("| --- | --- | --- | --- |")
     for row in rows:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID, uuid4
 
@@ -76,6 +77,12 @@ class Credential(Block):
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         self._bound = self.bound_values(values)
+
+    @classmethod
+    @cache
+    def get_block_type_slug(cls) -> str:
+        """Prefect's own makes it anew each time, which takes longer than opening a secret."""
+        return super().get_block_type_slug()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ page is not what this would write.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,12 +20,27 @@ from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
 from blocks import BLOCK_TYPES, Credential
+from connectors.kit import descriptions
 from connectors.kit.action import Action
 from connectors.kit.registry import BUILT_IN, connectors, load_connectors
 from connectors.webhooks import PRESETS, Scheme, build_scheme, credential_types
 from connectors.webhooks.options import GENERIC
+from flows.language.schema import language_schema
+from flows.testing.answering import StubbedAnswer
+from flows.testing.cases import (
+    Case,
+    Cases,
+    Expect,
+    ExpectedAnswer,
+    ExpectedRequest,
+    ExpectedStep,
+    GivenEvent,
+    StepError,
+    Stub,
+)
 from foundation.errors import IpaasError
 from foundation.settings import Settings
+from ipaas.checking import CATALOG
 from ipaas.cli import app
 from ipaas.gateway.api import router
 
@@ -102,6 +118,26 @@ def _action(action: Action[Any, Any]) -> str:
         keys = ", ".join(f"`{key}`" for key in getattr(action.signature.return_annotation, "__annotations__", {}))
         paragraphs.append(f"Output{f' ({keys})' if keys else ''}: {' '.join(returned[1].split())}")
     return "\n\n".join(paragraphs)
+
+
+def cases() -> str:
+    """Every key of a file of test cases."""
+    parts = []
+    for heading, model in {
+        "The file": Cases,
+        "A case": Case,
+        "`event`": GivenEvent,
+        "`answers`": StubbedAnswer,
+        "`stubs`": Stub,
+        "`stubs` … `error`": StepError,
+        "`expect`": Expect,
+        "`expect` … `answer`": ExpectedAnswer,
+        "`expect` … `requests`": ExpectedRequest,
+        "`expect` … `steps`": ExpectedStep,
+    }.items():
+        rows = [(f"`{field.alias or name}`", field.description or "") for name, field in model.model_fields.items()]
+        parts += [f"## {heading}", inspect.getdoc(model) or "", table(("key", "meaning"), rows).rstrip()]
+    return "\n\n".join(parts) + "\n"
 
 
 def schemes() -> str:
@@ -259,6 +295,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "actions": actions,
+    "cases": cases,
     "commands": commands,
     "credentials": credentials,
     "custom-scheme": custom_scheme,
@@ -275,13 +312,31 @@ def written(page: str) -> str:
     return _GENERATED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", page)
 
 
+def schema_text() -> str:
+    """What `ipaas schema` prints where no package registers a connector."""
+    known = descriptions.DESCRIPTIONS
+    schema = language_schema({name: known[name] for name in known if name.partition(".")[0] in BUILT_IN})
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+FILES: Final[Mapping[Path, Callable[[], str]]] = {
+    descriptions.FILE: descriptions.file_text,
+    CATALOG / "workflow.schema.json": schema_text,
+}
+"""What is generated whole."""
+
+
 def main() -> None:
+    for path, make in FILES.items():
+        _write(path, make())
     for path in sorted(DOCS.rglob("*.md")):
-        before = path.read_text(encoding="utf-8")
-        after = written(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            sys.stdout.write(f"{path} written\n")
+        _write(path, written(path.read_text(encoding="utf-8")))
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path} written\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 IpaasError
 ├── ConfigurationError        a setting, file or environment is wrong; the operator must act
-├── DefinitionError           a workflow file is wrong; the author must act (has file and line)
+├── DefinitionError           a workflow file is wrong; the author must act (has file, line and column)
 ├── ExpressionError           an expression failed or is not allowed; the author must act
 ├── CredentialError           a credential is missing, of the wrong type, or can't be opened
 ├── ActionError               a step's action failed
@@ -41,19 +41,21 @@ class ConfigurationError(IpaasError):
 
 
 class DefinitionError(IpaasError):
-    """A workflow that can't be compiled. `str()` is `file:line: message`.
+    """A workflow that can't be compiled. `str()` is `file:line:column: message`.
 
     Args:
         message: what is wrong and what would be right.
         file: the workflow's file, as the author named it.
-        line: counted from 1; None when the fault has no place.
+        line, column: counted from 1; None when the fault has no place.
     """
 
     code = "definition"
 
-    def __init__(self, message: str, *, file: str | None = None, line: int | None = None) -> None:
-        self.message, self.file, self.line = message, file, line
-        place = ":".join(str(part) for part in (file, line) if part is not None)
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, column: int | None = None
+    ) -> None:
+        self.message, self.file, self.line, self.column = message, file, line, column
+        place = ":".join(str(part) for part in (file, line, column) if part is not None)
         super().__init__(f"{place}: {message}" if place else message)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -28,7 +28,9 @@ __all__ = [
     "Span",
     "SpanKind",
     "annotate",
+    "current_span",
     "flush_traces",
+    "go_on_below",
     "mark_failed",
     "set_up_tracing",
     "span",
@@ -93,13 +95,23 @@ def span(
     if _tracer is None:
         yield INVALID_SPAN
         return
-    context = None
+    around = None
     if parent and not trace.get_current_span().get_span_context().is_valid:
-        context = _propagator.extract({_TRACEPARENT: parent})
+        around = _propagator.extract({_TRACEPARENT: parent})
     with _tracer.start_as_current_span(
-        name, context, kind, attributes, record_exception=False, set_status_on_exception=False
+        name, around, kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:
         yield started
+
+
+def current_span() -> Span:
+    return trace.get_current_span()
+
+
+def go_on_below(current: Span) -> None:
+    """Spans that this task begins are below that one from now on; for code that no block can stand around."""
+    if _tracer is not None:
+        context.attach(trace.set_span_in_context(current))
 
 
 def traceparent() -> str | None:

@@ -31,7 +31,8 @@ class Change:
 class WorkflowChange:
     """A workflow's differences.
 
-    `gone`: it was published from a file that is looked at and does not define it any more; a deploy leaves it as it is.
+    `gone`: it was published from a file that is looked at and does not define it any more; a deploy leaves it as it is,
+    unless it is to prune.
     `unchanged` with another version: only comments or layout differ.
     """
 
@@ -62,12 +63,21 @@ def compare(
     """
     known = {workflow.name: workflow.current for workflow in published}
     changes = [_compare(known.get(version.workflow), version) for version in found]
-    names, roots = {version.workflow for version in found}, [path.resolve() for path in paths]
-    for name, version in known.items():
-        file = Path(version.file)
-        if name not in names and any(file == root or root in file.parents for root in roots):
-            changes.append(WorkflowChange(name, "gone", version.file, version.version, None))
+    for one in gone(paths, found, published):
+        changes.append(WorkflowChange(one.name, "gone", one.current.file, one.current.version, None))
     return sorted(changes, key=lambda change: change.workflow)
+
+
+def gone(
+    paths: Sequence[Path], found: Sequence[WorkflowVersion], published: Sequence[PublishedWorkflow]
+) -> list[PublishedWorkflow]:
+    """The workflows that take events and were published from these paths, where they are not found any more."""
+    names, roots = {version.workflow for version in found}, [path.resolve() for path in paths]
+
+    def is_looked_at(file: Path) -> bool:
+        return any(root in (file, *file.parents) for root in roots)
+
+    return [one for one in published if one.active and one.name not in names and is_looked_at(Path(one.current.file))]
 
 
 def _compare(before: WorkflowVersion | None, after: WorkflowVersion) -> WorkflowChange:

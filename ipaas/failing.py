@@ -9,7 +9,7 @@ from foundation.printable import printable
 
 
 def fail(error: Exception) -> None:
-    """Says what is wrong on standard error; a workflow's faults as `file:line: message`, one a line."""
+    """Says what is wrong on standard error; a workflow's faults as `file:line:column: message`, one a line."""
     if isinstance(error, DefinitionError):
         text = "\n".join(map(printable, str(error).split("\n")))
     else:

@@ -6,17 +6,16 @@ transport that notes each request instead of sending it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 
-from blocks import Credential, Keyring, PrefectCredentials
-from connectors.kit.call import CredentialSource, Services, current_call
-from connectors.kit.http_client import new_client
+from blocks import PrefectCredentials
+from connectors.kit.call import CredentialSource, Services
+from connectors.kit.http_client import network, new_client
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
 from flows.engine.outside import HistoryOutside
@@ -30,16 +29,15 @@ from flows.language.step import Answer, Ended
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.process import use_runtime
+from flows.testing.case_text import case_of_exchanges
+from flows.testing.recording import RecordingTransport, UsedCredentials
+from flows.testing.requests import EVERY_REQUEST_HAS, noted
+from flows.testing.stand_ins import StandIns
 from foundation.clock import SystemClock
-from foundation.errors import CredentialError
 from foundation.masking import MASK, Masker, process_masker
 from foundation.settings import Settings
 from ipaas.connection import prefect
 
-C = TypeVar("C", bound=Credential)
-
-_NOT_SHOWN: Final = frozenset({"accept", "accept-encoding", "connection", "content-length", "host", "user-agent"})
-"""What every request has."""
 _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
@@ -66,9 +64,26 @@ async def run_local(flow: WorkflowFlow, event: Event, settings: Settings) -> Exe
 
     Credentials come from the running platform; a step that needs one fails when there is no platform.
     """
-    credentials = PrefectCredentials(connect=prefect)
+    return await _run_here(flow, event, settings, network(settings.egress_allow), PrefectCredentials(connect=prefect))
+
+
+async def run_and_record(flow: WorkflowFlow, event: Event, settings: Settings) -> tuple[Execution, dict[str, Any]]:
+    """As `run_local`; and a test case that has the requests and answers, secrets masked."""
+    transport = RecordingTransport(network(settings.egress_allow))
+    credentials = UsedCredentials(PrefectCredentials(connect=prefect))
+    execution = await _run_here(flow, event, settings, transport, credentials)
+    return execution, case_of_exchanges(execution, transport.exchanges, credentials.used, process_masker)
+
+
+async def _run_here(
+    flow: WorkflowFlow,
+    event: Event,
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport,
+    credentials: CredentialSource,
+) -> Execution:
     async with (
-        new_client(egress_allow=settings.egress_allow) as http,
+        new_client(transport) as http,
         _runtime(settings, http, credentials, process_masker) as runtime,
     ):
         return await _run(runtime, flow, event, call_directly)
@@ -84,7 +99,7 @@ async def dry_run(flow: WorkflowFlow, event: Event, settings: Settings) -> DryRu
     requests: dict[str, Request] = {}
     async with (
         new_client(_NotingTransport(requests, masker)) as http,
-        _runtime(settings, http, _StandIns(masker), masker) as runtime,
+        _runtime(settings, http, StandIns(masker), masker) as runtime,
     ):
         runtime.outside = _NobodyOutside
         return DryRun(await _run(runtime, flow, event, _without_sending), requests)
@@ -152,25 +167,15 @@ class _NotingTransport(httpx.AsyncBaseTransport):
         self._requests, self._masker = requests, masker
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        content = await request.aread()
-        mask = self._masker.mask
+        sent, mask = noted(request, await request.aread()), self._masker.mask
         shown = {
             name: MASK if name in _SECRET_HEADERS else mask(value)
-            for name, value in request.headers.items()
-            if name not in _NOT_SHOWN
+            for name, value in sent.headers.items()
+            if name not in EVERY_REQUEST_HAS
         }
-        body = self._masker.mask_json(_readable(content))
-        self._requests[current_call.get().path] = Request(request.method, mask(str(request.url)), shown, body)
+        shown_body = self._masker.mask_json(sent.body)
+        self._requests[sent.step or ""] = Request(sent.method, mask(sent.url), shown, shown_body)
         raise _NotSent
-
-
-def _readable(content: bytes) -> Any:
-    if not content:
-        return None
-    try:
-        return json.loads(content)
-    except ValueError:
-        return content.decode("utf-8", "replace")
 
 
 async def _without_sending(invocation: Invocation, attempts: Attempts) -> Any:
@@ -179,25 +184,3 @@ async def _without_sending(invocation: Invocation, attempts: Attempts) -> Any:
         return await call_directly(invocation, attempts)
     except _NotSent:
         return Placeholder(f"<{invocation.path}.output>")
-
-
-class _StandIns:
-    """For every credential that is asked for, one of the right form, whose secrets are nobody's."""
-
-    def __init__(self, masker: Masker) -> None:
-        self._masker, self._keyring = masker, Keyring.generate()
-
-    async def get(self, name: str, kind: type[C]) -> C:
-        values = {
-            field.name: (kind.model_fields[field.name].examples or [f"stand-in-for-{field.name}-of-{name}"])[0]
-            for field in kind.describe_fields()
-            if field.required
-        }
-        try:
-            credential = kind.from_values(values, keyring=self._keyring, masker=self._masker)
-        except CredentialError as error:
-            raise CredentialError(
-                f"no dry run with credentials of type {kind.get_block_type_slug()}; their fields lack examples: {error}"
-            ) from None
-        credential.open_all()
-        return credential

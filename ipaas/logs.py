@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -116,3 +117,15 @@ def set_up_logging(settings: Settings) -> None:
         logger = logging.getLogger(name)
         others = [one for one in logger.filters if not isinstance(one, (OneLineFailures, MaskingFilter))]
         logger.filters = [*others, OneLineFailures(), MaskingFilter(process_masker)]
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Within it our own lines are not logged: what a test case expects to go wrong is no news."""
+    logger = logging.getLogger("ipaas")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

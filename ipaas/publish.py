@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
 from prefect.flows import load_flow_from_entrypoint
 
-from connectors.kit.registry import registry
-from flows.history import HistoryStore
-from flows.language.check import check_files
-from flows.language.definition import Declaration
+from flows.history import HistoryStore, WorkflowVersion
 from flows.language.faults import DefinitionErrors
-from flows.language.files import YAML_SUFFIXES, defines_workflows, find_workflow_files
-from flows.language.yaml_source import load_workflow
+from flows.language.files import defines_workflows, find_workflow_files
 from flows.on_prefect.compile import compile_version, yaml_version
 from flows.on_prefect.deployment import deploy_version
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.python_source import load_python_file
-from foundation.errors import DefinitionError
+from foundation.errors import DefinitionError, NotFound
+from foundation.nearest import listed
 from foundation.settings import Settings
+from ipaas.checking import SUFFIXES, check
 from ipaas.connection import history
-
-SUFFIXES = (*YAML_SUFFIXES, ".py")
-CATALOG = Path(__file__).parent.parent / "flows" / "catalog"
-"""The shipped workflows."""
-
-
-def load(path: Path, executing: Callable[[Path], None] = lambda path: None) -> Sequence[Declaration]:
-    """The workflows of a file, in either language. A Python file that defines some is executed, and no other.
-
-    Args:
-        executing: is told of a file before it is executed.
-
-    Raises:
-        DefinitionError: the file can't be read, or can't be executed.
-    """
-    if path.suffix != ".py":
-        return [load_workflow(path)]
-    if not defines_workflows(path):
-        return []
-    executing(path)
-    return [flow.declaration for flow in load_python_file(path)]
-
-
-def check(paths: Iterable[Path], executing: Callable[[Path], None] = lambda path: None) -> list[DefinitionError]:
-    """Everything that is wrong in these files and folders; `executing` as for `load`."""
-    return check_files(paths, registry(), suffixes=SUFFIXES, load=partial(load, executing=executing))
 
 
 def compile_files(paths: Iterable[Path]) -> list[WorkflowFlow]:
@@ -74,6 +45,30 @@ async def deploy(client: PrefectClient, store: HistoryStore, flows: Sequence[Wor
     """Deploys compiled workflows, and publishes them."""
     for flow in flows:
         await deploy_version(client, store, flow.published)
+
+
+async def go_back(client: PrefectClient, store: HistoryStore, workflow: str, version: str) -> WorkflowVersion:
+    """Makes an older version the current one again, as a deploy of its text would; the version.
+
+    Raises:
+        NotFound: there is no such workflow, or no such version of it (any more).
+        DefinitionError: it does not compile any more.
+    """
+    wanted = await find_version(store, workflow, version)
+    await asyncio.to_thread(compile_version, wanted)
+    await deploy_version(client, store, wanted)
+    return wanted
+
+
+async def find_version(store: HistoryStore, workflow: str, version: str) -> WorkflowVersion:
+    """Raises NotFound, with those that there are."""
+    found = await store.version(workflow, version)
+    if found is None:
+        known = [one.version for one in await store.versions(workflow)]
+        if not known:
+            raise NotFound(f"no workflow {workflow}: see `ipaas workflows`")
+        raise NotFound(f"workflow {workflow} has no version {version}; it has {listed(known)}")
+    return found
 
 
 async def publish_entrypoint(entrypoint: str) -> dict[str, str]:

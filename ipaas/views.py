@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from flows.engine.waiting_for import open_waits, waiting_for
-from flows.history import Execution, Status, StepExecution, Trigger, Wait, Workflow
+from flows.history import Execution, Status, StepExecution, Trigger, Wait, Workflow, WorkflowVersion
 from ipaas.decisions import approval_id
 
 
@@ -82,6 +83,20 @@ class WorkflowView(BaseModel):
     triggers: Any
     deployment_url: str | None
     updated_at: datetime | None
+
+
+class VersionView(BaseModel):
+    version: str
+    language: str
+    file: str
+    created_at: datetime | None
+    """When it was published for the first time."""
+    current: bool
+
+
+class WorkflowDetail(WorkflowView):
+    versions: list[VersionView]
+    """The newest first."""
 
 
 class WorkflowList(BaseModel):
@@ -162,4 +177,19 @@ def workflow_view(workflow: Workflow, ui_url: str | None) -> WorkflowView:
         triggers=(workflow.current.declaration or {}).get("triggers", []),
         deployment_url=f"{ui_url}/deployments/deployment/{deployment}" if deployment and ui_url else None,
         updated_at=workflow.updated_at,
+    )
+
+
+def workflow_detail(workflow: Workflow, versions: Sequence[WorkflowVersion], ui_url: str | None) -> WorkflowDetail:
+    listed = [version_view(one, workflow) for one in versions]
+    return WorkflowDetail(**dict(workflow_view(workflow, ui_url)), versions=listed)
+
+
+def version_view(version: WorkflowVersion, workflow: Workflow) -> VersionView:
+    return VersionView(
+        version=version.version,
+        language=version.language,
+        file=version.file,
+        created_at=version.created_at,
+        current=version.version == workflow.current.version,
     )

@@ -13,9 +13,10 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec, TypeVar, get_args
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from prefect import Task
@@ -23,8 +24,11 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from blocks.credential import Credential
-from connectors.kit.call import CredentialSource, current_call, current_runner
+from connectors.kit.call import CredentialSource, StepOptions, current_call, current_runner
+from connectors.kit.description import UNRENDERED, URL, Description, describe, marked
 from connectors.kit.direct import script_runner
+from connectors.kit.retry import RetryPolicy
+from foundation.duration import in_seconds
 from foundation.errors import ActionError, CredentialError
 
 P = ParamSpec("P")
@@ -32,10 +36,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 C = TypeVar("C", bound=Credential)
 
-UNRENDERED: Final = "unrendered"
 Unrendered = Annotated[str, UNRENDERED]
 """A parameter whose text the workflow hands over as it is written, `{{ … }}` included."""
-URL: Final = "url"
 Url = Annotated[str, URL]
 """A parameter that is an address: what a workflow renders into it is encoded for its place, and can't leave it."""
 
@@ -55,6 +57,7 @@ class Action(Task[P, R]):
         documentation: the address of the vendor's page.
         unrendered: the parameters that are handed over as they are written.
         urls: those that are addresses.
+        step_options: what `with_id`, `with_retry` and `with_timeout` said.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Action(Task[P, R]):
         self.action_name, self.credential = name, credential
         given = self.signature.parameters.get("credential")
         self.credential_required = given is not None and given.default is inspect.Parameter.empty
-        self.unrendered, self.urls = (_marked(self.signature, mark) for mark in (UNRENDERED, URL))
+        self.unrendered, self.urls = (frozenset(marked(self.signature, mark)) for mark in (UNRENDERED, URL))
         self.documentation = _documentation(function, name)
+        self.step_options = StepOptions()
+        self._function = function
         ours: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "retries": 0}
         super().__init__(fn=self._as_step(function), name=name, **ours | options)
         self.task_key = name  # Prefect's own is made of the wrapper's code, which all actions share
@@ -74,11 +79,44 @@ class Action(Task[P, R]):
     def connector(self) -> str:
         return self.action_name.partition(".")[0]
 
+    @cached_property
+    def described(self) -> Description:
+        """What can be known of it without running it."""
+        kinds = [kind.get_block_type_slug() for kind in self.credential]
+        return describe(self.action_name, self.signature, inspect.getdoc(self.fn) or "", kinds)
+
     def with_options(self, **options: Any) -> Action[P, R]:
         """The same action with other Prefect task options."""
         changed = copy.copy(self)
         changed.__dict__.update(super().with_options(**options).__dict__, task_key=self.task_key)
         return changed
+
+    def with_id(self, id: str) -> Action[P, R]:
+        """The same action as the step `id` of a Python workflow, as in YAML."""
+        return self._as_called(id=id)
+
+    def with_retry(
+        self,
+        *,
+        attempts: int = 3,
+        delay: str | float = 1.0,
+        backoff: Literal["constant", "linear", "exponential"] = "exponential",
+        max_delay: str | float = 30.0,
+        on: Sequence[int | str] = (),
+    ) -> Action[P, R]:
+        """The same action, which a Python workflow tries again when it failed, as YAML's `retry` says."""
+        policy = RetryPolicy(attempts, in_seconds(delay), backoff, in_seconds(max_delay), tuple(on))
+        return self._as_called(retry=policy)
+
+    def with_timeout(self, timeout: str | float) -> Action[P, R]:
+        """The same action, whose attempts in a Python workflow may take so long (`30s`, or seconds)."""
+        return self._as_called(timeout=in_seconds(timeout))
+
+    def _as_called(self, **options: Any) -> Action[P, R]:
+        called = copy.copy(self)
+        called.step_options = replace(self.step_options, **options)
+        called.fn = called._as_step(self._function)
+        return called
 
     if not TYPE_CHECKING:  # the author's signature, as `Task` shows it, is what type checkers see
 
@@ -178,10 +216,6 @@ def _signature(function: Callable[..., Any], name: str, *, takes_credential: boo
     if takes_credential != ("credential" in signature.parameters):
         raise TypeError(f"{name}: a parameter `credential` and @action(credential=…) go together")
     return signature
-
-
-def _marked(signature: inspect.Signature, mark: str) -> frozenset[str]:
-    return frozenset(one.name for one in signature.parameters.values() if mark in get_args(one.annotation))
 
 
 def _documentation(function: Callable[..., Any], name: str) -> str:

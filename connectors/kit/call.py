@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import httpx
 
 from connectors.kit.circuit import Circuits
+from connectors.kit.retry import RetryPolicy
 from foundation.clock import Clock
 from foundation.masking import Masker
 from foundation.settings import ConnectorSettings
@@ -83,6 +84,15 @@ class Call:
         return f"{self.execution_id}:{self.path}"
 
 
+@dataclass(frozen=True)
+class StepOptions:
+    """What a Python workflow says of one call beyond its arguments: YAML's `id`, `retry` and `timeout`."""
+
+    id: str | None = None
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+
+
 class Called(Protocol):
     """What is known of an action here; `connectors.kit.action.Action` has it."""
 
@@ -90,6 +100,9 @@ class Called(Protocol):
     def action_name(self) -> str:
         """`slack.post_message`"""
         ...
+
+    @property
+    def step_options(self) -> StepOptions: ...
 
 
 class StepRunner(Protocol):

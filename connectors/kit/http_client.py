@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -39,24 +40,40 @@ def new_client(
     """A client for `Services.http`. It keeps no cookies: what one execution is given is no other one's business.
 
     Args:
-        transport: instead of the network; for tests. Without it, the environment's proxies are used.
+        transport: instead of `network`; for tests.
+        egress_allow, max_connections: as for `network`.
+
+    Raises:
+        ConfigurationError: `egress_allow` has something else than networks and hosts.
+    """
+    return httpx.AsyncClient(
+        transport=transport or network(egress_allow, max_connections),
+        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        headers={"User-Agent": f"prefect-ipaas/{_our_version()}"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+    )
+
+
+def network(egress_allow: Sequence[str] = (), max_connections: int = 200) -> EgressTransport:
+    """The network as actions may use it, through the environment's proxies.
+
+    Args:
         egress_allow: what addresses from data may reach besides the public: `Settings.egress_allow`.
 
     Raises:
         ConfigurationError: `egress_allow` has something else than networks and hosts.
     """
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections // 2)
+    return EgressTransport(limits, Allowed.of(egress_allow))
+
+
+@cache
+def _our_version() -> str:
     try:
-        ours = version("prefect-ipaas")
+        return version("prefect-ipaas")
     except PackageNotFoundError:  # run from a checkout that is not installed
-        ours = "dev"
-    return httpx.AsyncClient(
-        transport=transport or EgressTransport(limits, Allowed.of(egress_allow)),
-        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        headers={"User-Agent": f"prefect-ipaas/{ours}"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-    )
+        return "dev"
 
 
 async def request(

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from blocks.credential import BLOCK_TYPES
 from connectors.kit.action import Action
+from connectors.kit.descriptions import GROUP
 from connectors.webhooks.options import GENERIC
 from connectors.webhooks.presets import SENDERS
 from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
 
-GROUP = "ipaas.connectors"
 BUILT_IN = ("discord", "http", "log", "openweather", "slack", "transform")
 
 AnyAction = Action[Any, Any]

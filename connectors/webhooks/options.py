@@ -177,7 +177,8 @@ def handshake_methods(scheme: Scheme) -> frozenset[str]:
 
 
 def _fault(scheme: str, record: type[Record], invalid: ValidationError) -> str:
-    first = invalid.errors(include_url=False, include_input=False)[0]
+    faults = invalid.errors(include_url=False, include_input=False)
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])  # a typo misses, too
     allowed = sorted(record.model_fields)
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:

@@ -219,9 +219,8 @@ class _Presets(Mapping[str, Scheme]):
         return len(self._all())
 
     def _all(self) -> Mapping[str, Scheme]:
-        # Loaded by name: connectors are above this room, and bring Prefect, which verifying a delivery does not need.
-        registry = import_module("connectors.kit.registry")
-        return {**SENDERS, **registry.schemes()}
+        # Loaded by name: the kit is above this room.
+        return {**SENDERS, **import_module("connectors.kit.descriptions").schemes()}
 
 
 PRESETS: Final[Mapping[str, Scheme]] = _Presets()

@@ -25,7 +25,7 @@ from flows.engine.journal import LEASE_SECONDS, DurableJournal, Journal, OpenJou
 from flows.engine.parking import Parked
 from flows.engine.program import Program, Run
 from flows.engine.runtime import RunningExecution, Runtime
-from flows.engine.step import Steps
+from flows.engine.step import Perform, Steps, perform
 from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Trigger
 from flows.language.event import Event
 from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
@@ -108,6 +108,7 @@ async def run_execution(
     *,
     flow_run_id: str | None = None,
     invoke: Invoke = call_directly,
+    perform: Perform = perform,
     open_journal: OpenJournal = DurableJournal,
     entered: float | None = None,
 ) -> Outcome:
@@ -140,7 +141,7 @@ async def run_execution(
         if execution.cancel_requested:
             return await recorded.cancelled(execution.cancel_requested)
         try:
-            return await _run(runtime, recorded, running, deadline, invoke)
+            return await _run(runtime, recorded, running, deadline, invoke, perform)
         finally:
             runtime.more_may_start()
 
@@ -159,7 +160,12 @@ async def _refused(runtime: Runtime, execution_id: str, refusal: Refusal) -> Out
 
 
 async def _run(
-    runtime: Runtime, recorded: _Recorded, running: RunningExecution, deadline: float, invoke: Invoke
+    runtime: Runtime,
+    recorded: _Recorded,
+    running: RunningExecution,
+    deadline: float,
+    invoke: Invoke,
+    perform: Perform,
 ) -> Outcome:
     execution, program = recorded.execution, recorded.program
     steps = Steps(
@@ -172,6 +178,7 @@ async def _run(
         program.actions,
         waits={wait.path: wait for wait in execution.waits},
         outside=runtime.outside(runtime, execution),
+        perform=perform,
     )
     event = _with_batch(program, execution.event)
     run = Run(Event.model_validate(event), _scope(execution) | {"event": event}, steps)

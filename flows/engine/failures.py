@@ -1,6 +1,7 @@
 """How executions and steps fail here, and errors as the history and expressions have them.
 
 IpaasError
+├── NonDeterministic the author's function did something else than in an earlier run of the execution
 └── NotRun           the execution does not run here, or not any more; nothing was recorded
     ├── HeldElsewhere    another process runs it
     ├── LimitReached     its workflow's limit is reached: it waits for its turn
@@ -28,6 +29,18 @@ from foundation.errors import (
 
 class NotRun(IpaasError):
     code = "not_run"
+
+
+class NonDeterministic(IpaasError):
+    """An author's function, started again, did not do what it had done. `fault` says which call differed."""
+
+    code = "nondeterministic"
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(
+            f"{fault}: what is not the same each time (a clock, chance, a file) belongs into a step of its "
+            "own, `await step(function)`, whose result is recorded"
+        )
 
 
 class HeldElsewhere(NotRun):

@@ -13,7 +13,8 @@ from flows.engine.invoke import Invoke, call_directly
 from flows.engine.journal import BufferedJournal
 from flows.engine.program import Program
 from flows.engine.runtime import Runtime
-from flows.history import Execution, WorkflowVersion
+from flows.engine.step import Perform, perform
+from flows.history import Execution, Trigger, WorkflowVersion
 from flows.language.event import Event
 from foundation.errors import NotFound
 
@@ -28,6 +29,8 @@ async def run_inline(
     *,
     program_of: Callable[[WorkflowVersion], Program],
     invoke: Invoke = call_directly,
+    perform: Perform = perform,
+    trigger: Trigger = Trigger.MANUAL,
 ) -> Execution:
     """Runs the workflow for this event to its end, with every wait; the execution.
 
@@ -37,7 +40,7 @@ async def run_inline(
         program_of: compiles a workflow that is called, which must be published in the runtime's history.
     """
     store = runtime.store
-    root = await accept_event(runtime, program, event, alone=True)
+    root = await accept_event(runtime, program, event, trigger=trigger, alone=True)
     programs = {(program.version.workflow, program.version.version): program}
     begun = {root: None}
     while True:
@@ -47,7 +50,9 @@ async def run_inline(
                 key = (one.workflow, one.version)
                 if key not in programs:
                     programs[key] = program_of(await _published(runtime, *key))
-                await run_execution(runtime, one.id, programs[key], invoke=invoke, open_journal=BufferedJournal)
+                await run_execution(
+                    runtime, one.id, programs[key], invoke=invoke, perform=perform, open_journal=BufferedJournal
+                )
         executions = [found for one in begun if (found := await store.execution(one))]
         due = [wait.due_at for one in executions for wait in one.waits if wait.due_at and wait.ended_at is None]
         if admitted.due is not None:

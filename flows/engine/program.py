@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -96,9 +97,13 @@ def program_of_function(
     """The program of an author's function, whose calls of actions are its steps."""
 
     namespace = getattr(function, "__globals__", {})
+    code = inspect.unwrap(function).__code__
+
+    def wrote_host(host: str) -> bool:
+        return host in hosts_in_code(version.source, namespace)
 
     async def body(run: Run) -> Any:
-        with calling(run.steps, lambda host: host in hosts_in_code(version.source, namespace)):
+        async with calling(run.steps, run.scope, code.co_filename, wrote_host):
             return await function(run.event)
 
     return Program(version, declaration, body, {}, answer=_answer(declaration))

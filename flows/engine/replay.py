@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flows.history import Status, StepExecution
+from flows.language.for_each import ROUND
 from flows.language.kinds import KINDS
 
 
@@ -22,7 +23,8 @@ def steps_before(steps: Sequence[StepExecution], path: str) -> Iterator[StepExec
     begun = steps[index].started_at
     for step in steps[:index]:
         kind = KINDS.get(step.action)
-        if kind and kind.has_blocks and not (begun and step.finished_at and step.finished_at < begun):
+        has_blocks = kind.has_blocks if kind else step.action == ROUND
+        if has_blocks and not (begun and step.finished_at and step.finished_at < begun):
             decided = None if step.decision and "stopped" in step.decision else step.decision
             yield replace(step, status=Status.RUNNING, finished_at=None, output=None, error=None, decision=decided)
         elif step.status in (Status.SUCCEEDED, Status.SKIPPED):

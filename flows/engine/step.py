@@ -6,7 +6,7 @@ execution runs, whatever its condition would say now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -47,6 +47,14 @@ class Runnable(Protocol):
     async def run(self, rendered: Any, doing: Doing) -> Any: ...
 
 
+Perform = Callable[[Runnable, Any, Doing], Awaitable[Any]]
+"""Does what a step does with what it rendered; its output. A seam: a test puts a result of its own in its place."""
+
+
+async def perform(step: Runnable, rendered: Any, doing: Doing) -> Any:
+    return await step.run(rendered, doing)
+
+
 @dataclass(frozen=True)
 class Steps:
     """The steps of one execution.
@@ -66,6 +74,7 @@ class Steps:
     invoke: Invoke
     actions: Mapping[str, EngineAction]
     outside: Outside
+    perform: Perform = perform
     begun: dict[str, StepExecution] = field(default_factory=dict)
     waits: Mapping[str, Wait] = field(default_factory=dict)
     parking: Parking = field(default_factory=Parking)
@@ -110,6 +119,7 @@ class Steps:
             except (StorageUnavailable, NotRun):
                 raise
             except IpaasError as error:
+                begun = self.begun.get(path, begun)  # with what was decided
                 document = {"step": path, **error_document(error)}
                 failed = replace(begun, status=Status.FAILED, attempts=doing.attempts, error=document)
                 return await self._ended(failed)
@@ -131,7 +141,7 @@ class Steps:
             self.begun[begun.path] = begun
         doing.attempts = 1
         try:
-            output = await step.run(rendered, doing)
+            output = await self.perform(step, rendered, doing)
         except Stopped as stop:
             return replace(begun, status=Status.SUCCEEDED, decision={"stopped": stop.output})
         return replace(begun, status=Status.SUCCEEDED, attempts=doing.attempts, output=output)

@@ -6,7 +6,6 @@ no Python attribute access, no call but of the listed methods, no statement and 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
@@ -32,6 +31,7 @@ from flows.expressions.values import (
     text,
     within_bounds,
 )
+from foundation.nearest import listed, nearest
 
 MAX_SOURCE: Final = 10_000
 """Characters of one expression or one text with expressions."""
@@ -52,6 +52,12 @@ _SIGNS: Final[Mapping[type[nodes.BinExpr], str]] = {
     nodes.Div: "/",
     nodes.FloorDiv: "//",
     nodes.Mod: "%",
+}
+_SEEN_IN: Final = {
+    "item": "inside a for_each without `as` only",
+    "index": "inside a for_each or repeat only",
+    "error": "in catch and on_failure only",
+    "output": "in respond only",
 }
 _STATEMENTS: Final = {
     "block_begin": "{%",
@@ -124,10 +130,8 @@ def _syntax(error: TemplateSyntaxError) -> str:
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:
     """`unknown KIND NAME`, with the nearest known name or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"unknown {kind} {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-    )
+    near = nearest(name, known)
+    return f"unknown {kind} {name!r}; " + (f"did you mean {near!r}?" if near else f"known: {listed(sorted(known))}")
 
 
 class Compiler:
@@ -185,7 +189,8 @@ class Compiler:
         if self.names is not None and name not in self.names:
             if name == "null":
                 raise Refused("unknown name 'null'; write none")
-            raise Refused(unknown("name", name, self.names))
+            where = f"; it is there {_SEEN_IN[name]}" if name in _SEEN_IN else ""
+            raise Refused(unknown("name", name, self.names) + where)
         if name == "steps" and self.names is not None:
             raise Refused("a step is referred to by its id: steps.ID or steps['ID']")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from flows.history.database import upsert
 from flows.history.documents import document_or_none, to_document
@@ -20,6 +21,9 @@ _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if colu
     workflow_versions,
     (workflow_versions.c.workflow == workflows.c.name) & (workflow_versions.c.version == workflows.c.current),
 )
+
+
+_NEWEST = (workflow_versions.c.created_at.desc(), workflow_versions.c.version)
 
 
 def publish(connection: Connection, version: WorkflowVersion, now: datetime) -> bool:
@@ -69,3 +73,34 @@ def version(connection: Connection, workflow: str, version: str) -> WorkflowVers
     query = select(workflow_versions).where(table.workflow == workflow, table.version == version)
     row = connection.execute(query).mappings().first()
     return version_of(row) if row else None
+
+
+def versions(connection: Connection, workflow: str) -> list[WorkflowVersion]:
+    query = select(workflow_versions).where(workflow_versions.c.workflow == workflow).order_by(*_NEWEST)
+    return [version_of(row) for row in connection.execute(query).mappings()]
+
+
+def unneeded_versions(connection: Connection, before: datetime, keep: int) -> list[tuple[str, str]]:
+    """Which ones may go. It reads through the executions of workflows with many old versions: not for a writer."""
+    table = workflow_versions.c
+    place = func.row_number().over(partition_by=table.workflow, order_by=_NEWEST).label("place")
+    ranked = select(table.workflow, table.version, table.created_at, place).subquery()
+    old = select(ranked.c.workflow, ranked.c.version).where(ranked.c.place > keep, ranked.c.created_at < before)
+    found: dict[str, set[str]] = {}
+    for workflow, version in connection.execute(old):
+        found.setdefault(workflow, set()).add(version)
+    for workflow, unused in found.items():
+        used = select(executions.c.version).where(executions.c.workflow == workflow).distinct()
+        unused -= set(connection.execute(used).scalars())
+    return [(workflow, version) for workflow, unused in found.items() for version in unused]
+
+
+def delete_versions(connection: Connection, unneeded: Sequence[tuple[str, str]]) -> int:
+    """Deletes those of them that are not current."""
+    table = workflow_versions.c
+    current = select(workflows.c.current).where(workflows.c.name == table.workflow).scalar_subquery()
+    gone = 0
+    for workflow, version in unneeded:
+        this = (table.workflow == workflow) & (table.version == version)
+        gone += connection.execute(delete(workflow_versions).where(this, table.version != current)).rowcount
+    return gone

@@ -51,6 +51,17 @@ class Catalogue(Protocol):
 
     async def version(self, workflow: str, version: str) -> WorkflowVersion | None: ...
 
+    async def versions(self, workflow: str) -> Sequence[WorkflowVersion]:
+        """All that are kept, the newest first: by when each was published for the first time."""
+        ...
+
+    async def prune_versions(self, *, before: datetime, keep: int) -> int:
+        """Deletes versions that were first published before then; how many went.
+
+        Kept are the current version and the `keep` newest of each workflow, and what an execution ran or is to run on.
+        """
+        ...
+
     async def set_active(self, workflow: str, active: bool) -> bool:
         """False when there is no such workflow."""
         ...
@@ -263,6 +274,10 @@ class Archive(Protocol):
         ...
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None: ...
+
+    async def version_of(self, execution_id: str) -> str | None:
+        """The version that it is pinned to; None when it is unknown."""
+        ...
 
     async def finished(self, execution_ids: Sequence[str]) -> Mapping[str, Execution]:
         """Those of them that have ended, without event and steps: what callers who wait for a result poll."""

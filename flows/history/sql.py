@@ -108,6 +108,13 @@ class SqlStore:
     async def version(self, workflow: str, version: str) -> WorkflowVersion | None:
         return await self._read(partial(catalogue.version, workflow=workflow, version=version))
 
+    async def versions(self, workflow: str) -> Sequence[WorkflowVersion]:
+        return await self._read(partial(catalogue.versions, workflow=workflow))
+
+    async def prune_versions(self, *, before: datetime, keep: int) -> int:
+        unneeded = await self._read(partial(catalogue.unneeded_versions, before=before, keep=keep))
+        return await self._write(partial(catalogue.delete_versions, unneeded=unneeded)) if unneeded else 0
+
     async def set_active(self, workflow: str, active: bool) -> bool:
         return await self._change_workflow(workflow, active=active)
 
@@ -237,6 +244,10 @@ class SqlStore:
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None:
         return await self._read(partial(reads.execution, condition=executions.c.flow_run_id == flow_run_id))
+
+    async def version_of(self, execution_id: str) -> str | None:
+        query = select(executions.c.version).where(executions.c.id == execution_id)
+        return await self._read(lambda connection: connection.execute(query).scalar())
 
     async def finished(self, execution_ids: Sequence[str]) -> Mapping[str, Execution]:
         return await self._read(partial(reads.finished, execution_ids=list(execution_ids)))

@@ -11,7 +11,7 @@ import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from flows.language.place import Place
+from flows.language.place import Place, step_shape
 from flows.language.step import Step, seen_of
 
 DEEPEST: Final = 20
@@ -27,23 +27,23 @@ def compile_block(steps: Sequence[Step], place: Place) -> frozenset[str]:
     waits: dict[str, set[str]] = {}
     known = [step.id for step in steps]
     owners = {one: step.id for step in steps for one in seen_of([step])}
-    refer_out: set[str] = set()
+    positions = {step_id: index for index, step_id in enumerate(known)}
+    visible, refer_out = frozenset(place.steps | owners.keys()), set[str]()
     for index, step in enumerate(steps):
         step._inside = tuple(one for one in seen_of([step]) if one != step.id)
-        here = place.at(index).alone().seeing((place.steps | owners.keys()) - set(step.inside))
+        here = place.at(index).alone().seeing(visible - set(step.inside) if step.inside else visible)
         step.compile(here)
-        here.check_steps(here.references)
-        refers = (here.references & here.steps) | _compile_inside(step, here)
-        here.at("needs").check_needs(step.needs or (), known)
+        here.check_steps()
+        refers = {one for one in here.references if one in here.steps} | _compile_inside(step, here)
+        here.at("needs").check_needs(step.needs or (), positions)
         here.at("id").claim(step.id)
         before = known[index - 1 : index] if step.needs is None and index else step.needs or ()
         waits_for = {owners[one] for one in refers if one in owners} | set(before)
-        waits.setdefault(step.id, set()).update(waits_for & set(known))
-        step._after = tuple(one for one in known if one in waits[step.id])
+        waits.setdefault(step.id, set()).update(one for one in waits_for if one in positions)
+        step._after = tuple(sorted(waits[step.id], key=positions.__getitem__))
         refer_out |= refers & place.steps
     if len(waits) == len(known):
         _check_circles(place, waits, known)
-        _check_reached(place, steps)
     return frozenset(refer_out)
 
 
@@ -61,12 +61,14 @@ def _compile_inside(step: Step, here: Place) -> frozenset[str]:
 
 
 def check_block(steps: Sequence[Step], place: Place) -> None:
-    """Tells `place` what is wrong with each step, however deep, beyond its expressions and its order."""
+    """Tells `place` what of each compiled step, however deep, can be known to fail or never to run."""
     for index, step in enumerate(steps):
         here = place.at(index)
         step.check(here)
         for inner in step.inner():
-            check_block(inner.steps, here.at(*inner.at))
+            check_block(inner.steps, here.at(*inner.at).knowing(step.known_inside(here)))
+        place.outputs[step.id] = step_shape(step.gives(here))
+    _check_reached(place, steps)
 
 
 def hidden_steps(steps: Sequence[Step], loop: str | None = None) -> Iterator[tuple[str, str]]:

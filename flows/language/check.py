@@ -6,20 +6,23 @@ triggers and its input schema are looked at, and what several files may not shar
 
 from __future__ import annotations
 
+import difflib
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from jsonschema import Draft202012Validator, SchemaError
 
 from connectors.webhooks import build_scheme
 from flows.language.definition import AuthSpec, Declaration, Path, Schedule, Webhook
-from flows.language.faults import DefinitionErrors, Faults
+from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
-from flows.language.input_schema import schema_faults
+from flows.language.in_clear import check_code
+from flows.language.input_schema import malformed_part, schema_faults
 from flows.language.place import DEDUPE_NAMES, Actions, Place
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
@@ -49,7 +52,10 @@ def check_files(
     try:
         for file in find_workflow_files(paths, suffixes):
             try:
-                declarations += load(file)
+                loaded = load(file)
+                if file.suffix == ".py" and loaded:
+                    faults += check_code(file.read_text(encoding="utf-8"), str(file))
+                declarations += loaded
             except DefinitionErrors as errors:
                 faults += errors.errors
             except DefinitionError as error:
@@ -65,18 +71,26 @@ def check_files(
 
 
 def check_workflow(workflow: Workflow, actions: Actions) -> list[DefinitionError]:
-    """Everything that is wrong with the workflow by itself, by line."""
-    found = [*check_declaration(workflow), *workflow.check(actions)]
+    """Everything that is wrong with the workflow by itself, in the order of the file."""
+    found = check_declaration(workflow)
     try:
         workflow.compile(actions)
     except DefinitionErrors as errors:
         found += errors.errors
-    return sorted(found, key=lambda fault: fault.line or 0)
+    if len(found) <= MOST_FAULTS:
+        found += workflow.check(actions)
+    return sorted(found, key=lambda fault: (fault.line or math.inf, fault.column or 0))
 
 
 def check_declaration(declaration: Declaration) -> list[DefinitionError]:
     """What is wrong with the triggers and the input schema, of YAML and Python workflows alike."""
     faults = Faults(declaration)
+    with suppress(Enough):
+        _check_declaration(faults, declaration)
+    return faults.found
+
+
+def _check_declaration(faults: Faults, declaration: Declaration) -> None:
     for index, trigger in enumerate(declaration.triggers):
         if isinstance(trigger, Webhook):
             _check_webhook(faults, ("triggers", index, "webhook"), trigger)
@@ -87,7 +101,6 @@ def check_declaration(declaration: Declaration) -> list[DefinitionError]:
     _check_flow_control(faults, declaration)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it
         check_answer(Place(faults, {}), declaration)
-    return faults.found
 
 
 def check_together(declarations: Sequence[Declaration]) -> list[DefinitionError]:
@@ -97,18 +110,25 @@ def check_together(declarations: Sequence[Declaration]) -> list[DefinitionError]
     hooks: dict[str, Declaration] = {}
     for declaration in declarations:
         faults = Faults(declaration)
-        first = names.setdefault(declaration.name, declaration)
-        if first is not declaration:
-            faults.add(("name",), f"there is a workflow {declaration.name!r} already, in {_place(first)}")
-        for index, trigger in enumerate(declaration.triggers):
-            if not isinstance(trigger, Webhook) or trigger.path is None:
-                continue
-            if trigger.path in hooks:
-                place = _place(hooks[trigger.path])
-                faults.add(("triggers", index, "webhook", "path"), f"the hook {trigger.path!r} is taken, by {place}")
-            hooks.setdefault(trigger.path, declaration)
+        with suppress(Enough):
+            _check_claims(faults, declaration, names, hooks)
         found += faults.found
     return found
+
+
+def _check_claims(
+    faults: Faults, declaration: Declaration, names: dict[str, Declaration], hooks: dict[str, Declaration]
+) -> None:
+    first = names.setdefault(declaration.name, declaration)
+    if first is not declaration:
+        faults.add(("name",), f"there is a workflow {declaration.name!r} already, in {_place(first)}")
+    for index, trigger in enumerate(declaration.triggers):
+        if not isinstance(trigger, Webhook) or trigger.path is None:
+            continue
+        if trigger.path in hooks:
+            place = _place(hooks[trigger.path])
+            faults.add(("triggers", index, "webhook", "path"), f"the hook {trigger.path!r} is taken, by {place}")
+        hooks.setdefault(trigger.path, declaration)
 
 
 def _place(declaration: Declaration) -> str:
@@ -121,7 +141,9 @@ def _check_webhook(faults: Faults, path: Path, webhook: Webhook) -> None:
             build_scheme(webhook.auth.scheme, webhook.auth.options)
         except DefinitionError as error:
             faults.add((*path, "auth"), error.message.removeprefix("auth: "))
-    Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES).value(webhook.dedupe)
+    dedupe = Place(faults, {}, (*path, "dedupe"), DEDUPE_NAMES)
+    dedupe.value(webhook.dedupe)
+    dedupe.shape(webhook.dedupe)
 
 
 def _check_flow_control(faults: Faults, declaration: Declaration) -> None:
@@ -156,14 +178,15 @@ def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:
         try:
             ZoneInfo(schedule.timezone)
         except (LookupError, ValueError, OSError):  # OSError: the name of a folder, like Europe
-            faults.add((*path, "timezone"), f"unknown timezone {schedule.timezone!r}; expected one like Europe/Berlin")
+            near = difflib.get_close_matches(schedule.timezone, available_timezones(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "expected one like Europe/Berlin"
+            faults.add((*path, "timezone"), f"unknown timezone {schedule.timezone!r}; {hint}")
 
 
 def _check_schema(faults: Faults, schema: Mapping[str, Any]) -> None:
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        faults.add(("input", *error.absolute_path), f"not a JSON Schema: {error.message}")
+    if (malformed := malformed_part(schema)) is not None:
+        path, message = malformed
+        faults.add(("input", *path), f"not a JSON Schema: {message}")
         return
     for path, message in schema_faults(schema):
         faults.add(("input", *path), message)

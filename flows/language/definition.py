@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -42,6 +43,21 @@ from flows.language.flow_control import (
 Json = Any
 Path: TypeAlias = tuple[str | int, ...]
 """Where something is in a workflow: `("steps", 0, "retry", "delay")`."""
+
+
+class Position(NamedTuple):
+    """Where something is written in a file; both are counted from 1, and None when there is no file."""
+
+    line: int | None = None
+    column: int | None = None
+
+
+def position_of(positions: Mapping[Path, Position], path: Path) -> Position:
+    """The position of what is at this path, or of the nearest thing around it."""
+    while path and path not in positions:
+        path = path[:-1]
+    return positions.get(path, Position())
+
 
 NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HOOK_PATH: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
@@ -65,7 +81,11 @@ def _hook_path(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": LONGEST_NAME}),
+]
 
 
 class AuthSpec(Model):
@@ -224,7 +244,7 @@ class Declaration(Model):
     respond: Respond = Respond()
 
     _file: str | None = PrivateAttr(default=None)
-    _lines: Mapping[Path, int] = PrivateAttr(default_factory=dict)
+    _positions: Mapping[Path, Position] = PrivateAttr(default_factory=dict)
 
     @field_validator("triggers", mode="after")
     @classmethod
@@ -247,20 +267,18 @@ class Declaration(Model):
         """The file it was read from, as its author named it."""
         return self._file
 
-    def line(self, *path: str | int) -> int | None:
-        """The line of what is at this path, or of the nearest thing around it; None when it has no file."""
-        while path and path not in self._lines:
-            path = path[:-1]
-        return self._lines.get(path)
+    def position(self, *path: str | int) -> Position:
+        """Where what is at this path was written, or the nearest thing around it."""
+        return position_of(self._positions, path)
 
 
 D = TypeVar("D", bound=Declaration)
 
 
-def located(declaration: D, file: str | None, lines: Mapping[Path, int]) -> D:
+def located(declaration: D, file: str | None, positions: Mapping[Path, Position]) -> D:
     """The same declaration, which knows where its parts were written."""
     copy = declaration.model_copy()
-    copy._file, copy._lines = file, dict(lines)
+    copy._file, copy._positions = file, dict(positions)
     return copy
 
 

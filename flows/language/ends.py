@@ -53,6 +53,10 @@ class Stop(Step):
         super().compile(place)
         self._output = place.at("stop", "output").value(self.stop.output)
 
+    def check(self, place: Place) -> None:
+        super().check(place)
+        place.at("stop", "output").shape(self.stop.output)
+
     def render(self, scope: Scope) -> Json:
         return self._output.render(scope)
 
@@ -82,6 +86,10 @@ class Fail(Step):
     def compile(self, place: Place) -> None:
         super().compile(place)
         self._message = place.at("fail").value(self.fail)
+
+    def check(self, place: Place) -> None:
+        super().check(place)
+        place.at("fail").shape(self.fail)
 
     def render(self, scope: Scope) -> Json:
         return self._message.render(scope)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
-from foundation.duration import Seconds
+from foundation.duration import WRITTEN, Seconds
 
 _SECONDS: Final[TypeAdapter[float]] = TypeAdapter(Seconds)
 LONGEST_SECONDS: Final = 366 * 86_400
@@ -31,9 +39,9 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(WRITTEN | {"minimum": 0})]
 """Seconds."""
-Timeout = Annotated[Duration, AfterValidator(_positive)]
+Timeout = Annotated[Duration, AfterValidator(_positive), WithJsonSchema(WRITTEN | {"exclusiveMinimum": 0})]
 
 
 class Model(BaseModel):

@@ -13,6 +13,8 @@ from typing import Final
 from foundation.errors import DefinitionError
 
 YAML_SUFFIXES: Final = (".yaml", ".yml")
+CASES_SUFFIXES: Final = tuple(f".test{suffix}" for suffix in YAML_SUFFIXES)
+"""Of the files with the test cases of a workflow, which are no workflows."""
 
 _LEFT_OUT: Final = frozenset({"__pycache__", "node_modules"})
 _IMPORTS_FLOWS: Final = re.compile(rb"^\s*(from|import)\s+flows\b", re.MULTILINE)
@@ -21,11 +23,25 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def find_workflow_files(paths: Iterable[Path], suffixes: Sequence[str] = YAML_SUFFIXES) -> Iterator[Path]:
     """The files, and those with one of these suffixes in the folders, however deep. What is hidden is left out, and so
-    are virtual environments and folders of caches and packages.
+    are virtual environments, folders of caches and packages, and files of test cases.
 
     Raises:
         DefinitionError: a path does not exist.
     """
+    return (path for path in _found(paths, suffixes) if not has_cases(path))
+
+
+def find_case_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files of test cases among these files and in these folders. Raises as `find_workflow_files`."""
+    return (path for path in _found(paths, YAML_SUFFIXES) if has_cases(path))
+
+
+def has_cases(path: Path) -> bool:
+    """Whether it is a file of test cases, `NAME.test.yaml`."""
+    return path.name.endswith(CASES_SUFFIXES)
+
+
+def _found(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[Path]:
     for path in dict.fromkeys(paths):
         if path.is_dir():
             yield from sorted(found for found in _files_in(path) if found.suffix in suffixes)
@@ -53,8 +69,11 @@ def defines_workflows(path: Path) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if not _IMPORTS_FLOWS.search(source):
             return False
-        said, line = (error.msg, error.lineno) if isinstance(error, SyntaxError) else (error, None)
-        raise DefinitionError(f"{type(error).__name__}: {said}", file=str(path), line=line) from None
+        said, *place = (
+            (error.msg, error.lineno, error.offset) if isinstance(error, SyntaxError) else (error, None, None)
+        )
+        line, column = place
+        raise DefinitionError(f"{type(error).__name__}: {said}", file=str(path), line=line, column=column) from None
     return _Names().applied_in(tree.body)
 
 

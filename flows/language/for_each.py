@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
 from flows.expressions import SCOPE, Expression, Placeholder
+from flows.expressions.shapes import ANYTHING, INTEGER, NULL, Shape, list_of, mapping, misfit, union
 from flows.expressions.values import describe
 from flows.language.definition import Json, Name, Timeout
 from flows.language.outcomes import StepFailed, as_seen, raise_first
-from flows.language.place import Place
+from flows.language.place import ERROR, Place
 from flows.language.step import Doing, Inner, Scope, Step
 from flows.language.uses import Retry, Uses
 from foundation.errors import ExpressionError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_TASKS: Final = 100
 """Items up to which each item's actions are tasks of their own; a longer loop is one task."""
+ROUND: Final = "each"
+"""What the history says of a round that is a call of a Python function."""
 _BREATH: Final = 50
 """Items after which others get their turn, should none of the items have had to wait for anything."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -124,8 +127,23 @@ class ForEach(Step):
             self._action.compile(place.at(names=place.names | self._names))
 
     def check(self, place: Place) -> None:
+        super().check(place)
+        listed = place.at("for_each")
+        fault = misfit(listed.expression_shape(self.for_each), list_of(None))
+        if fault is not None:
+            listed.fault(f"a loop goes through a list: {fault}")
         if self._action:
-            self._action.check(place)
+            self._action.check(place.knowing(self.known_inside(place)))
+
+    def known_inside(self, place: Place) -> Mapping[str, Shape]:
+        return {self.as_: place.silent().expression_shape(self.for_each).items or ANYTHING, "index": INTEGER}
+
+    def gives(self, place: Place) -> Shape:
+        if not self.collect:
+            return NULL
+        output = self._action.gives(place) if self._action else place.output_of([step.id for step in self.steps])
+        may_fail = self.on_error == "continue" or bool(self.tolerate)
+        return list_of(union([output, mapping({"error": ERROR})]) if may_fail else output)
 
     def render(self, scope: Scope) -> dict[str, Json]:
         found = self._list.render(scope)
@@ -139,7 +157,7 @@ class ForEach(Step):
         return {"items": found}
 
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Json:
-        rounds = _Rounds(self, rendered["items"])
+        rounds = LoopRounds(self, rendered["items"])
         if len(rounds.items) > MOST_TASKS:
             await doing.as_one(rounds.run)
         else:
@@ -162,7 +180,7 @@ class ForEach(Step):
 
 
 @dataclass
-class _Rounds:
+class LoopRounds:
     """One run of a loop: a few workers that take one item after the other, not a task for each."""
 
     loop: ForEach

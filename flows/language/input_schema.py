@@ -80,6 +80,20 @@ class InputSchema:
             yield error
 
 
+def malformed_part(schema: Mapping[str, Any]) -> tuple[Path, str] | None:
+    """Where it is no JSON Schema at all, and why; None when it is one."""
+    # Without `$schema`, whose address would be asked for the rules: they are 2020-12's.
+    if jsonschema_rs.meta.is_valid({key: value for key, value in schema.items() if key != "$schema"}):
+        return None
+    from jsonschema import Draft202012Validator, SchemaError  # has better words, and takes its time
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return tuple(error.absolute_path), error.message
+    return None
+
+
 def schema_faults(schema: Mapping[str, Any] | bool) -> list[tuple[Path, str]]:
     """What makes a well-formed schema unusable, with where it stands in it."""
     if faults := list(_lost_references(schema)):

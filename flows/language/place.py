@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Final
 
+from connectors.kit.description import Description
 from flows.expressions import (
     Expression,
     compile_condition,
@@ -15,6 +15,8 @@ from flows.expressions import (
     strings_in,
     unknown,
 )
+from flows.expressions.inference import expression_shape, text_shape
+from flows.expressions.shapes import ANYTHING, INTEGER, STRING, Shape, list_of, literal, mapping, one_of, union
 from flows.language.definition import Json, Path
 from flows.language.faults import Faults
 from foundation.errors import ExpressionError
@@ -29,32 +31,8 @@ FAILURE_NAMES: Final = frozenset({"error"})
 ANSWER_NAMES: Final = STEP_NAMES | {"output"}
 """What `respond` can refer to; `output` is the workflow's."""
 
-
-class ActionInfo(Protocol):
-    """What is asked of an action; `connectors.kit.action.Action` has it."""
-
-    @property
-    def signature(self) -> inspect.Signature: ...
-    @property
-    def credential(self) -> Collection[Any]:
-        """The types it takes; empty: none."""
-        ...
-
-    @property
-    def credential_required(self) -> bool: ...
-    @property
-    def unrendered(self) -> Collection[str]:
-        """The arguments that are handed over as they are written."""
-        ...
-
-    @property
-    def urls(self) -> Collection[str]:
-        """Those that are addresses."""
-        ...
-
-
-Actions = Mapping[str, ActionInfo]
-"""All there are, by name: `connectors.kit.registry.registry()`."""
+Actions = Mapping[str, Description]
+"""All there are, by name: `connectors.kit.descriptions.DESCRIPTIONS`."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +43,11 @@ class Place:
         steps: the ids of the steps that can be referred to.
         hidden: for each step of the workflow, why it can't be referred to where it can't.
         depth: how many blocks are around it, the workflow's own not counted.
-        references: gathers the ids that expressions refer to; shared with the places inside.
+        references: gathers the ids that expressions refer to, and where first; shared with the places inside.
         hosts: every `host:port` that the workflow's `vars` name literally.
+        shapes: what is known of the names in scope.
         ids: gathers all ids of the workflow; shared by all its places.
+        outputs: gathers what `steps.ID` is known to be of each step; shared, too.
     """
 
     faults: Faults
@@ -77,9 +57,11 @@ class Place:
     steps: frozenset[str] = frozenset()
     hidden: Mapping[str, str] = field(default_factory=dict)
     depth: int = 0
-    references: set[str] = field(default_factory=set)
+    references: dict[str, Path] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
+    shapes: Mapping[str, Shape] = field(default_factory=lambda: GLOBAL_SHAPES)
     ids: set[str] = field(default_factory=set)
+    outputs: dict[str, Shape] = field(default_factory=dict)
 
     def at(self, *path: str | int, names: frozenset[str] | None = None) -> Place:
         """A place inside this one."""
@@ -87,7 +69,7 @@ class Place:
 
     def alone(self) -> Place:
         """The same place, which gathers its references by itself."""
-        return replace(self, references=set())
+        return replace(self, references={})
 
     def seeing(self, steps: Collection[str]) -> Place:
         """The same place, where these steps can be referred to."""
@@ -120,14 +102,15 @@ class Place:
         """Compiles a bare expression."""
         return self._try(lambda: compile_expression(source, self.names))
 
-    def check_steps(self, ids: Collection[str]) -> None:
-        """Those that are no steps one can refer to here are faults."""
-        for reference in sorted(set(ids) - self.steps):
-            self.fault(self.hidden.get(reference) or unknown("step", reference, sorted(self.steps)))
+    def check_steps(self) -> None:
+        """What was referred to and is no step that can be referred to here is a fault, at its own place."""
+        for reference in sorted(one for one in self.references if one not in self.steps):
+            fault = self.hidden.get(reference) or unknown("step", reference, sorted(self.steps))
+            self.faults.add(self.references[reference], fault)
 
-    def check_needs(self, ids: Collection[str], block: Sequence[str]) -> None:
+    def check_needs(self, ids: Collection[str], block: Collection[str]) -> None:
         """Those that are no steps of the block are faults."""
-        for needed in sorted(set(ids) - set(block)):
+        for needed in sorted({one for one in ids if one not in block}):
             if needed in self.hidden:
                 self.fault(f"step {needed!r} is in another block; needs names steps of the same one")
             else:
@@ -139,14 +122,73 @@ class Place:
             self.fault(f"there is a step {step_id!r} already")
         self.ids.add(step_id)
 
+    def shape(self, value: Json) -> Shape:
+        """What a value with expressions is; tells what in them can't be, each at its own place."""
+        if isinstance(value, str):
+            return self._told(text_shape(value, self._scope)) if "{{" in value else STRING
+        if isinstance(value, Mapping):
+            return mapping({key: self.at(key).shape(item) for key, item in value.items()})
+        if isinstance(value, (list, tuple)):
+            return list_of(union(self.at(index).shape(item) for index, item in enumerate(value)))
+        return replace(literal(value), values=None)  # its author may write another tomorrow
+
+    def expression_shape(self, source: Json) -> Shape:
+        """The same of a bare expression."""
+        return self._told(expression_shape(source, self._scope)) if isinstance(source, str) else self.shape(source)
+
+    def knowing(self, shapes: Mapping[str, Shape]) -> Place:
+        """The same place, where more is known of some names."""
+        return replace(self, shapes={**self.shapes, **shapes})
+
+    def silent(self) -> Place:
+        """The same place, where faults are told to nobody."""
+        return replace(self, faults=self.faults.unheard())
+
+    def output_of(self, block: Sequence[str]) -> Shape:
+        """What a block gives whose steps these are: its last one's output."""
+        return self.outputs[block[-1]].key("output") if block and block[-1] in self.outputs else ANYTHING
+
+    @property
+    def _scope(self) -> Mapping[str, Shape]:
+        return {**self.shapes, "steps": mapping(self.outputs, closed=False)}
+
+    def _told(self, found: tuple[Shape, Sequence[str]]) -> Shape:
+        shape, faults = found
+        for fault in faults:
+            self.fault(fault)
+        return shape
+
     def _try(self, compile_it: Callable[[], Expression]) -> Expression:
         try:
             expression = compile_it()
         except ExpressionError as error:
             self.fault(str(error))
             return _NOTHING
-        self.references.update(expression.references)
+        for reference in expression.references:
+            self.references.setdefault(reference, self.path)
         return expression
+
+
+def _known(keys: Sequence[str]) -> Shape:
+    return mapping(dict.fromkeys(keys, ANYTHING))
+
+
+STATUSES: Final = one_of("accepted", "running", "waiting", "succeeded", "failed", "timed_out", "cancelled", "skipped")
+ERROR: Final = _known(("message", "code", "step", "status"))
+EVENT_KEYS: Final = ("id", "body", "headers", "query", "method", "path", "received_at", "batch")
+GLOBAL_SHAPES: Final[Mapping[str, Shape]] = {
+    "event": _known(EVENT_KEYS),
+    "workflow": mapping({"name": STRING}),
+    "execution": mapping({"id": STRING}),
+    "error": ERROR,
+    "index": INTEGER,
+}
+"""What is known of names wherever they are in scope."""
+
+
+def step_shape(output: Shape) -> Shape:
+    """What `steps.ID` is of a step with this output."""
+    return mapping({"output": output, "status": STATUSES, "error": ANYTHING})
 
 
 _NOTHING: Final = compile_value(None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import Field, PrivateAttr, StrictInt, field_validator
 
 from flows.expressions import Expression
+from flows.expressions.shapes import INTEGER, Shape
 from flows.language.definition import Json, Model
 from flows.language.place import Place
 from flows.language.step import Doing, Inner, Step, seen_of
@@ -63,8 +64,13 @@ class Repeat(Step):
         until = place.at("repeat", "until", names=place.names | _NAMES).alone()
         until = until.seeing((place.steps - {self.id}) | set(seen_of(self.steps)))
         self._until = until.condition(self.repeat.until)
-        until.check_steps(until.references)
-        place.references.update(until.references & place.steps)
+        until.check_steps()
+        for reference in until.references.keys() & place.steps:
+            place.references.setdefault(reference, until.path)
+
+    def gives(self, place: Place) -> Shape:
+        place.knowing({"index": INTEGER}).at("repeat", "until").expression_shape(self.repeat.until)
+        return place.output_of([step.id for step in self.steps])
 
     async def run(self, rendered: Any, doing: Doing) -> Json:
         for number in range(self.repeat.limit):

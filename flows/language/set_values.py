@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression
+from flows.expressions.shapes import Shape
 from flows.language.definition import Json
 from flows.language.place import Place
 from flows.language.step import Doing, Scope, Step
@@ -29,6 +30,13 @@ class SetValues(Step):
     def compile(self, place: Place) -> None:
         super().compile(place)
         self._values = place.at("set").value(self.set_)
+
+    def check(self, place: Place) -> None:
+        super().check(place)
+        place.at("set").shape(self.set_)
+
+    def gives(self, place: Place) -> Shape:
+        return place.silent().at("set").shape(self.set_)
 
     def render(self, scope: Scope) -> Any:
         return self._values.render(scope)

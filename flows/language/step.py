@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, field_validator
 
 from flows.expressions import Expression
+from flows.expressions.shapes import ANYTHING, Shape
 from flows.language.definition import LONGEST_NAME, Json, Model, Path
 from flows.language.place import Place
 
@@ -30,7 +31,11 @@ def _step_id(value: str) -> str:
     return value
 
 
-StepId = Annotated[str, AfterValidator(_step_id)]
+StepId = Annotated[
+    str,
+    AfterValidator(_step_id),
+    WithJsonSchema({"type": "string", "pattern": f"^{STEP_ID.pattern}$", "maxLength": LONGEST_NAME}),
+]
 Scope = Mapping[str, Any]
 """What expressions see, by name."""
 
@@ -255,7 +260,17 @@ class Step(Model):
             self._condition = place.at("if").condition(self.if_)
 
     def check(self, place: Place) -> None:
-        """Tells `place` what is wrong with it beyond its expressions and its blocks."""
+        """Tells `place` what can be known to fail: what does not fit what it is for, what never happens."""
+        if self.if_ is not None:
+            place.at("if").expression_shape(self.if_)
+
+    def known_inside(self, place: Place) -> Mapping[str, Shape]:
+        """What is known of the names that its blocks see beyond what it sees itself."""
+        return {}
+
+    def gives(self, place: Place) -> Shape:
+        """What is known of its output, once its blocks were looked at."""
+        return ANYTHING
 
     def wanted(self, scope: Scope) -> bool:
         """Whether it is to run: what its `if` says. Raises ExpressionError."""
@@ -314,3 +329,8 @@ def seen_of(steps: Sequence[Step]) -> Iterator[str]:
         for inner in step.inner():
             if inner.seen:
                 yield from seen_of(inner.steps)
+
+
+def ends_always(steps: Sequence[Step]) -> bool:
+    """Whether a block of these never comes to its end."""
+    return any(step.always_ends_block for step in steps)

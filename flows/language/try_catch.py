@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from flows.expressions.shapes import NULL, Shape, union
 from flows.language.definition import Json
 from flows.language.outcomes import StepFailed, Stopped, as_seen
-from flows.language.place import FAILURE_NAMES
-from flows.language.step import Doing, Inner, Step
+from flows.language.place import FAILURE_NAMES, Place
+from flows.language.step import Doing, Inner, Step, ends_always
 
 if TYPE_CHECKING:
     from flows.language.kinds import Block
@@ -44,6 +45,15 @@ class Try(Step):
             Inner(("finally",), self.finally_, earlier=(self.try_, catch)),
         ]
         return [block for block in blocks if block.steps]
+
+    @property
+    def always_ends_block(self) -> bool:
+        ends = ends_always(self.try_) and (self.catch is None or ends_always(self.catch))
+        return self.if_ is None and self.on_error == "fail" and (ends or ends_always(self.finally_))
+
+    def gives(self, place: Place) -> Shape:
+        blocks = (self.try_,) if self.catch is None else (self.try_, self.catch)
+        return union([NULL, *(place.output_of([step.id for step in steps]) for steps in blocks)])
 
     async def run(self, rendered: Any, doing: Doing) -> Json:
         try:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    PydanticUserError,
-    StrictInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictInt
 
-from flows.expressions import Expression, is_template, literal_hosts
+from flows.expressions import Expression, literal_hosts
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, Shape
 from flows.language.definition import Duration, Json, Model, Name, Timeout
+from flows.language.fitting import check_fit, hint
 from flows.language.place import Actions, Place
 from flows.language.step import Doing, Scope, Step
 
@@ -87,57 +79,35 @@ class Uses(Step):
         return await doing.act(self, rendered)
 
     def check(self, place: Place) -> None:
+        super().check(place)
         action = place.actions.get(self.uses)
         if action is None:
             place.at("uses").fault(_unknown_action(self.uses, place.actions))
             return
-        if self.credential is not None and not action.credential:
+        if self.credential is not None and not action.credential_types:
             place.at("credential").fault(f"{self.uses} takes no credential")
         if self.credential is None and action.credential_required:
             place.fault(f"{self.uses} needs a credential: NAME")
-        parameters = {name: part for name, part in action.signature.parameters.items() if name != "credential"}
         for name, value in self.with_.items():
             argument = place.at("with", name)
-            if name in parameters:
-                _check_type(argument, value, parameters[name].annotation)
-            elif name == "credential" and action.credential:
+            if name in action.unrendered:
+                continue
+            if name in action.arguments:
+                check_fit(argument, value, of_schema(action.arguments[name]))
+            elif name == "credential" and action.credential_types:
                 argument.fault("credential stands beside with, not in it")
             else:
-                argument.fault(f"{self.uses} has no argument {name!r}; {_nearest(name, parameters)}")
-        for name, parameter in parameters.items():
-            if parameter.default is inspect.Parameter.empty and name not in self.with_:
+                argument.fault(f"{self.uses} has no argument {name!r}; {hint(name, action.arguments)}")
+        for name in action.required:
+            if name not in self.with_:
                 place.at("with").fault(f"{self.uses} needs the argument {name!r}")
+
+    def gives(self, place: Place) -> Shape:
+        action = place.actions.get(self.uses)
+        return of_schema(action.result, closed=True) if action else ANYTHING
 
 
 def _unknown_action(name: str, actions: Actions) -> str:
     connector = name.partition(".")[0]
     siblings = [known for known in actions if known.startswith(f"{connector}.")]
-    return f"unknown action {name!r}; {_nearest(name, siblings or list(actions))}"
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(sorted(known))}" if known else "there is none"
-
-
-def _check_type(place: Place, value: Any, annotation: Any) -> None:
-    """Notes a literal that the parameter can't take; what an expression gives is not known before it runs."""
-    if is_template(value):
-        return
-    try:
-        _adapter(annotation).validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place.at(*first["loc"]).fault(first["msg"].replace("Input should be", "expected"))
-    except PydanticUserError:
-        return  # a type that pydantic can't check: the action does
-
-
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    try:
-        config = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
-        return TypeAdapter(annotation, config=config)
-    except PydanticUserError:  # a model brings its own configuration
-        return TypeAdapter(annotation)
+    return f"unknown action {name!r}; {hint(name, siblings or list(actions))}"

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import Field, PrivateAttr
 
 from flows.expressions import Expression, compile_value, literal_hosts
+from flows.expressions.schema_shapes import of_schema
+from flows.expressions.shapes import ANYTHING, Shape, mapping
 from flows.language.block import check_block, compile_block, hidden_steps
 from flows.language.definition import Declaration, Json, Respond, Webhook
-from flows.language.faults import DefinitionErrors, Faults
+from flows.language.faults import DefinitionErrors, Enough, Faults
+from flows.language.in_clear import check_in_clear
 from flows.language.kinds import Block
-from flows.language.place import ANSWER_NAMES, DEDUPE_NAMES, FAILURE_NAMES, STEP_NAMES, VARS_NAMES, Actions, Place
+from flows.language.place import (
+    ANSWER_NAMES,
+    DEDUPE_NAMES,
+    EVENT_KEYS,
+    FAILURE_NAMES,
+    STEP_NAMES,
+    VARS_NAMES,
+    Actions,
+    Place,
+)
 from flows.language.step import Step, by_id, every_step, seen_of
 from foundation.errors import DefinitionError
 
@@ -42,6 +55,12 @@ class Workflow(Declaration):
             DefinitionErrors: faulty expressions, unknown steps, steps that wait for each other; each with its line.
         """
         faults = Faults(self)
+        with suppress(Enough):
+            self._compile(faults, actions)
+        if faults.found:
+            raise DefinitionErrors(faults.found)
+
+    def _compile(self, faults: Faults, actions: Actions) -> None:
         place = Place(
             faults, actions, hidden=dict(hidden_steps([*self.steps, *self.on_failure])), hosts=literal_hosts(self.vars)
         )
@@ -51,15 +70,26 @@ class Workflow(Declaration):
         compile_block(self.on_failure, place.at("on_failure", names=STEP_NAMES | FAILURE_NAMES))
         self._output = _value(place.at("output").alone(), self.output)
         check_answer(place, self)
-        if faults.found:
-            raise DefinitionErrors(faults.found)
 
     def check(self, actions: Actions) -> list[DefinitionError]:
-        """What is wrong with its steps beyond their expressions and their order."""
+        """What can be known to fail in it, beyond faulty expressions and the steps' order."""
         faults = Faults(self)
-        check_block(self.steps, Place(faults, actions, ("steps",)))
-        check_block(self.on_failure, Place(faults, actions, ("on_failure",)))
+        with suppress(Enough):
+            self._check(faults, actions)
         return faults.found
+
+    def _check(self, faults: Faults, actions: Actions) -> None:
+        place = Place(faults, actions).knowing(self._known())
+        place = place.knowing({"vars": place.at("vars").shape(self.vars)})
+        check_block(self.steps, place.at("steps"))
+        check_block(self.on_failure, place.at("on_failure"))
+        output = place.at("output").shape(self.output)
+        check_answer_shapes(place.knowing({"output": output}), self)
+        check_in_clear(place, self)
+
+    def _known(self) -> Mapping[str, Shape]:
+        body = ANYTHING if self.input is None else of_schema(self.input)
+        return {"event": mapping(dict.fromkeys(EVENT_KEYS, ANYTHING) | {"body": body})}
 
     def every_step(self) -> Iterator[Step]:
         """All its steps, however deep, those of `on_failure` last."""
@@ -97,9 +127,15 @@ def check_answer(place: Place, declaration: Declaration) -> None:
         _value(place.at("respond", key, names=ANSWER_NAMES).alone(), getattr(declaration.respond, key))
 
 
+def check_answer_shapes(place: Place, declaration: Declaration) -> None:
+    """Tells `place` what in `respond` can't be."""
+    for key in ("status", "body", "headers"):
+        place.at("respond", key).shape(getattr(declaration.respond, key))
+
+
 def _value(place: Place, value: Json) -> Expression:
     expression = place.value(value)
-    place.check_steps(place.references)
+    place.check_steps()
     return expression
 
 

@@ -1,16 +1,27 @@
-"""A workflow's YAML, or Python's arguments, into a definition; every fault with its line and what would be right."""
+"""A workflow's YAML, or Python's arguments, into a definition; every fault with its place and what would be right."""
 
 from __future__ import annotations
 
 import difflib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flows.language.definition import LATER, Declaration, Json, Path, Respond, Schedule, Webhook, located
-from flows.language.faults import DefinitionErrors, written
+from flows.language.definition import (
+    LATER,
+    Declaration,
+    Json,
+    Path,
+    Position,
+    Respond,
+    Schedule,
+    Webhook,
+    located,
+    position_of,
+)
+from flows.language.faults import MOST_FAULTS, DefinitionErrors, written
 from flows.language.flow_control import Batch, Concurrency, Debounce, Throttle
 from flows.language.kinds import KINDS, tag
 from flows.language.wait import FOR_ANSWER, FOR_TIME, WaitFor
@@ -19,6 +30,9 @@ from flows.language.yaml_text import MAX_BYTES, read_yaml
 from foundation.errors import DefinitionError
 
 D = TypeVar("D", bound=Declaration)
+M = TypeVar("M", bound=BaseModel)
+Keys = Callable[[Path], Sequence[str]]
+"""The keys that are known where there is an unknown one, whose path it gets."""
 
 _KINDS: Final = {tag(kind): kind for kind in KINDS}
 _TAGS: Final = frozenset({*_KINDS, FOR_TIME, FOR_ANSWER})
@@ -73,39 +87,51 @@ def load_workflow(source: pathlib.Path | str, file: str | None = None) -> Workfl
         file: its name in messages; for a path, the path itself by default.
 
     Raises:
-        DefinitionErrors: everything that is wrong with it, each fault with its line.
+        DefinitionErrors: everything that is wrong with it, each fault with its place.
     """
     name = file if file is not None or isinstance(source, str) else str(source)
     try:
-        root = read_yaml(source if isinstance(source, str) else _text_of(source, name), name)
+        root = read_yaml(source if isinstance(source, str) else text_of(source, name), name)
         if not isinstance(root.value, dict):
-            raise DefinitionError("a workflow is a mapping that starts with name: …", file=name, line=root.line)
+            line, column = root.position
+            raise DefinitionError(
+                "a workflow is a mapping that starts with name: …", file=name, line=line, column=column
+            )
     except DefinitionError as error:
         raise DefinitionErrors([error]) from None
-    return declare(Workflow, root.data(), file=name, lines=dict(root.lines()))
+    return declare(Workflow, root.data(), file=name, positions=dict(root.positions()))
 
 
-def declare(model: type[D], data: Json, *, file: str | None = None, lines: Mapping[Path, int] | None = None) -> D:
+def declare(
+    model: type[D], data: Json, *, file: str | None = None, positions: Mapping[Path, Position] | None = None
+) -> D:
     """A declaration from plain data: a YAML file's, or the arguments of Python's `@workflow(…)`.
 
     Raises:
         DefinitionErrors: everything that is wrong with it.
     """
-    known = lines or {}
+    known = positions or {}
+    read = validated(model, data, lambda place: _known_keys(place, model), file=file, positions=known)
+    return located(read, file, known)
+
+
+def validated(model: type[M], data: Json, keys: Keys, *, file: str | None, positions: Mapping[Path, Position]) -> M:
+    """What an author wrote, as a model. Raises DefinitionErrors: everything that is wrong with it."""
     try:
-        return located(model.model_validate(data), file, known)
+        return model.model_validate(data)
     except ValidationError as invalid:
         found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
-        faults = [_fault(_as_written(fault, data), model) for fault in found]
+        faults = [_fault(_as_written(fault, data), keys) for fault in found[:MOST_FAULTS]]
+    placed = [(position_of(positions, path), message) for path, message in faults]
     raise DefinitionErrors(
         [
-            DefinitionError(message, file=file, line=_line(known, path))
-            for path, message in sorted(faults, key=lambda fault: _line(known, fault[0]) or 0)
+            DefinitionError(message, file=file, line=position.line, column=position.column)
+            for position, message in sorted(placed, key=lambda fault: (fault[0].line or 0, fault[0].column or 0))
         ]
     )
 
 
-def _text_of(path: pathlib.Path, name: str | None) -> str:
+def text_of(path: pathlib.Path, name: str | None) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DefinitionError(f"the file is larger than {MAX_BYTES} bytes", file=name)
@@ -114,12 +140,6 @@ def _text_of(path: pathlib.Path, name: str | None) -> str:
         raise DefinitionError(f"can't be read: {error.strerror}", file=name) from None
     except UnicodeDecodeError:
         raise DefinitionError("the file is not UTF-8", file=name) from None
-
-
-def _line(lines: Mapping[Path, int], path: Path) -> int | None:
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path)
 
 
 def _as_written(fault: Any, data: Json) -> Any:
@@ -135,14 +155,14 @@ def _is_follow_up(fault: Any) -> bool:
     return bool(fault["type"] == "too_short" and fault["input"])
 
 
-def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
+def _fault(fault: Any, keys: Keys) -> tuple[Path, str]:
     """Where the fault is and what to tell the author."""
     place: Path = fault["loc"]
     path = tuple(part for part in place if part not in _TAGS)
     kind, given, context = fault["type"], fault["input"], fault.get("ctx", {})
     where, key = written(path), path[-1] if path else ""
     if kind == "extra_forbidden":
-        return path, _unknown_key(place, model)
+        return path, _unknown_key(place, keys(place))
     if kind == "missing":
         wanted = f": {_MISSING[str(key)]}" if key in _MISSING else ""
         return path, f"{_prefix(path[:-1])}missing key {key!r}{wanted}"
@@ -165,15 +185,19 @@ def _fault(fault: Any, model: type[Declaration]) -> tuple[Path, str]:
     return path, f"{where}: {fault['msg']}"
 
 
-def _unknown_key(place: Path, model: type[Declaration]) -> str:
+def _known_keys(place: Path, model: type[BaseModel]) -> list[str]:
     """
     Args:
         place: with the tags of the steps around it, the innermost of which says whose key it is.
     """
+    *around, _ = place
+    innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
+    return keys_of(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
+
+
+def _unknown_key(place: Path, known: Sequence[str]) -> str:
     *around, key = place
     parents = tuple(part for part in around if part not in _TAGS)
-    innermost = max((index for index, part in enumerate(around) if part in _TAGS), default=0)
-    known = _keys(_MODELS.get(tuple(part for part in around[innermost:] if isinstance(part, str)), model))
     if key in LATER:
         return f"{_prefix(parents)}unknown key {key!r}: this version does not know it yet"
     near = difflib.get_close_matches(str(key), known, n=1)
@@ -181,7 +205,8 @@ def _unknown_key(place: Path, model: type[Declaration]) -> str:
     return f"{_prefix(parents)}unknown key {key!r}; {hint}"
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """As they are written."""
     return [info.alias or name for name, info in model.model_fields.items()]
 
 

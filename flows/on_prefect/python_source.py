@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from flows.engine.authors_code import line_in
 from flows.engine.program import program_of_function
 from flows.history import WorkflowVersion
-from flows.language.definition import Declaration
+from flows.language.definition import Declaration, Position
 from flows.language.event import Event
 from flows.language.yaml_source import declare
 from flows.on_prefect.flow import WorkflowFlow, make_flow, version_of
@@ -100,7 +101,7 @@ def workflow(
         optional = {"throttle": throttle, "debounce": debounce, "batch": batch, "input": input, "respond": respond}
         data |= {key: value for key, value in optional.items() if value is not None}
         line = function.__code__.co_firstlineno
-        declaration = declare(Declaration, data, file=file, lines={(): line})
+        declaration = declare(Declaration, data, file=file, positions={(): Position(line)})
 
         version = version_of(declaration, source, language="python", file=file)
         return make_flow(program_of_function(version, declaration, function))
@@ -139,9 +140,10 @@ def _run(source: str, file: str) -> ModuleType:
     except DefinitionError:
         raise
     except SyntaxError as error:
-        raise DefinitionError(f"{type(error).__name__}: {error.msg}", file=file, line=error.lineno) from None
+        said = f"{type(error).__name__}: {error.msg}"
+        raise DefinitionError(said, file=file, line=error.lineno, column=error.offset) from None
     except (Exception, SystemExit) as error:
-        raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=_line_of(error, file)) from error
+        raise DefinitionError(f"{type(error).__name__}: {error}", file=file, line=line_in(error, file)) from error
     finally:
         _loading.reset(token)
     return module
@@ -161,12 +163,3 @@ def _source_of(function: Function) -> tuple[str, str]:
     if file is None:
         return inspect.getsource(function), "<python>"
     return Path(file).read_text(encoding="utf-8"), str(Path(file).resolve())
-
-
-def _line_of(error: BaseException, file: str) -> int | None:
-    lines, traceback = [], error.__traceback__
-    while traceback:
-        if traceback.tb_frame.f_code.co_filename == file:
-            lines.append(traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return lines[-1] if lines else None

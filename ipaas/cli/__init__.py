@@ -9,9 +9,11 @@ import typer
 from foundation.errors import IpaasError
 from ipaas.cli.approvals import approvals
 from ipaas.cli.authoring import authoring
+from ipaas.cli.cases import cases
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
+from ipaas.cli.deploying import deploying
 from ipaas.cli.executions import executions
 from ipaas.cli.keys import keys
 from ipaas.cli.running import running
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (serving, authoring, running):
+for commands in (serving, authoring, deploying, cases, running):
     app.registered_commands += commands.registered_commands
 for name, group in {
     "workflows": workflows,

@@ -18,7 +18,7 @@ from ipaas.failing import fail
 if TYPE_CHECKING:
     from flows.history import Execution, HistoryStore, Page
 
-executions = typer.Typer(help="What ran: list, show, replay, cancel. Alone: list.")
+executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
 
 StatusName = Literal["accepted", "running", "waiting", "succeeded", "failed", "timed_out", "cancelled", "skipped"]
 EndedName = Literal["succeeded", "failed", "timed_out", "cancelled", "skipped"]

@@ -13,6 +13,7 @@ import typer
 from foundation.errors import NotFound
 from foundation.settings import Settings
 from ipaas.cli.output import AsJson, indented, print_json
+from ipaas.cli.recording import check_recording, record_stored, write_case
 from ipaas.cli.session import InputError, connect, read_json, run, ui_url
 
 if TYPE_CHECKING:
@@ -72,11 +73,23 @@ def run_workflow(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; print what each step would send.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Run here, without a server; store nothing.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a test case of it to a new NAME.test.yaml, secrets masked: with --local its requests and their "
+            "answers, else what its steps gave.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Runs one execution now and prints it as the API gives it; exit code 0 if it succeeded."""
     if body is not None and event is not None:
         raise typer.BadParameter("give the body or the whole event, not both", param_hint="--body, --event")
+    if record and dry_run:
+        raise typer.BadParameter("a dry run gets no answers", param_hint="--record, --dry-run")
+    if record:
+        check_recording(record)
     file, name = _file_and_name(workflow)
     if file is not None and not (local or dry_run):
         raise InputError(
@@ -85,9 +98,12 @@ def run_workflow(
     settings = connect()
     started_by = _given_event(body, event)
     if dry_run or local:
-        _run_here(settings, file, name, started_by, dry_run, as_json)
+        _run_here(settings, file, name, started_by, dry_run, record, as_json)
     else:
-        _print_end(run(_run_published(settings, workflow, started_by)), ui_url(settings))
+        execution = run(_run_published(settings, workflow, started_by))
+        if record:
+            record_stored(settings, execution.id, record)
+        _print_end(execution, ui_url(settings))
 
 
 def _file_and_name(workflow: str) -> tuple[Path | None, str | None]:
@@ -125,7 +141,13 @@ def _given_event(body: str | None, event: str | None) -> Event:
 
 
 def _run_here(
-    settings: Settings, file: Path | None, name: str | None, event: Event, dry_run: bool, as_json: bool
+    settings: Settings,
+    file: Path | None,
+    name: str | None,
+    event: Event,
+    dry_run: bool,
+    record: Path | None,
+    as_json: bool,
 ) -> None:
     from flows.language.input_schema import check_input
     from ipaas import local
@@ -135,6 +157,11 @@ def _run_here(
     logging.getLogger("prefect").setLevel(logging.WARNING)
     flow = _flow_of_file(file, name) if file else run(_flow_of_history(settings, name or ""))
     check_input(flow.declaration, event.body)
+    if record:
+        execution, case = run(local.run_and_record(flow, event, settings))
+        write_case(case, flow.program, f"execution {execution.id}", record)
+        _print_end(execution, None)
+        return
     if not dry_run:
         _print_end(run(local.run_local(flow, event, settings)), None)
         return

@@ -38,9 +38,22 @@ def list_workflows(as_json: AsJson = False) -> None:
 
 
 @workflows.command()
-def show(name: Name, as_json: AsJson = False) -> None:
-    """One workflow."""
-    _print_one(run(_view(connect(), name)), as_json)
+def show(
+    name: Name,
+    version: Annotated[str | None, typer.Option(help="One version, with its text, instead of the current one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One workflow, with its versions and when each was published first."""
+    if version is None:
+        _print_one(run(_view(connect(), name)), as_json)
+        return
+    view = run(_version(connect(), name, version))
+    if as_json:
+        print_json(view)
+        return
+    source = view.pop("source")
+    _print_fields(view)
+    typer.echo(f"\n{source}", nl=False)
 
 
 @workflows.command()
@@ -71,6 +84,13 @@ def _print_one(view: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
+    _print_fields({key: value for key, value in view.items() if key != "versions"})
+    typer.echo()
+    rows = [(one["version"], one["created_at"], "current" if one["current"] else "") for one in view["versions"]]
+    print_table(("VERSION", "PUBLISHED", ""), rows)
+
+
+def _print_fields(view: Mapping[str, Any]) -> None:
     print_fields(
         {key: value for key, value in view.items() if key not in ("triggers", "tags")}
         | {
@@ -90,13 +110,31 @@ async def _views(settings: Settings) -> list[dict[str, Any]]:
 
 async def _view(settings: Settings, name: str) -> dict[str, Any]:
     from ipaas.connection import history
-    from ipaas.views import workflow_view
+    from ipaas.views import workflow_detail
 
     async with history(settings) as store:
-        workflow = await store.workflow(name)
+        workflow, versions = await store.workflow(name), await store.versions(name)
     if workflow is None:
-        raise NotFound(f"no workflow {name}: see `ipaas workflows`")
-    return workflow_view(workflow, ui_url(settings)).model_dump(mode="json")
+        raise _unknown(name)
+    return workflow_detail(workflow, versions, ui_url(settings)).model_dump(mode="json")
+
+
+async def _version(settings: Settings, name: str, version: str) -> dict[str, Any]:
+    from ipaas.connection import history
+    from ipaas.publish import find_version
+    from ipaas.views import version_view
+
+    async with history(settings) as store:
+        found, workflow = await find_version(store, name, version), await store.workflow(name)
+    if workflow is None:
+        raise _unknown(name)
+    about = {"name": name, "description": found.description, "tags": list(found.tags)}
+    triggers = {"triggers": (found.declaration or {}).get("triggers", [])}
+    return about | version_view(found, workflow).model_dump(mode="json") | triggers | {"source": found.source}
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"no workflow {name}: see `ipaas workflows`")
 
 
 async def _set_active(settings: Settings, name: str, active: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from flows.history import Execution, Status
+from flows.language.definition import Respond
 from ipaas.gateway.callers import Callers
 from ipaas.gateway.hooks import Hook
 from ipaas.gateway.json_response import JsonResponse
@@ -39,13 +40,14 @@ class Answers:
     metrics: Metrics
     cancel: Cancel
 
-    async def result(self, hook: Hook, execution_id: str, receive: Receive) -> Response | None:
+    async def result(self, hook: Hook, respond: Respond, execution_id: str, receive: Receive) -> Response | None:
         """What the workflow answers; a problem if it failed; None if it has no answer, or none in time.
 
         Args:
+            respond: what the execution's version says of its answer.
             receive: tells when the sender hangs up.
         """
-        execution = await self._end(hook, execution_id, receive)
+        execution = await self._end(hook, respond, execution_id, receive)
         if execution is None:
             return None
         if execution.status is not Status.SUCCEEDED:
@@ -59,8 +61,7 @@ class Answers:
             logger.error("workflow %s: %s", hook.workflow, error)
             return problem_response(500, str(error), execution_id=execution_id)
 
-    async def _end(self, hook: Hook, execution_id: str, receive: Receive) -> Execution | None:
-        respond = hook.respond
+    async def _end(self, hook: Hook, respond: Respond, execution_id: str, receive: Receive) -> Execution | None:
         if respond.on_disconnect == "continue":
             execution, left = await self._end_or_departure(execution_id, respond.timeout, receive)
             is_forsaken = False

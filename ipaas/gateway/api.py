@@ -23,10 +23,11 @@ from ipaas.views import (
     ExecutionList,
     ExecutionSummary,
     ExecutionView,
+    WorkflowDetail,
     WorkflowList,
-    WorkflowView,
     summary,
     view,
+    workflow_detail,
     workflow_view,
 )
 
@@ -144,22 +145,23 @@ async def list_workflows(request: Request) -> Response:
     return JsonResponse(WorkflowList(items=[workflow_view(workflow, _ui(request)) for workflow in workflows]))
 
 
-@router.get("/workflows/{name}", response_model=WorkflowView, responses=problems(404))
+@router.get("/workflows/{name}", response_model=WorkflowDetail, responses=problems(404))
 async def show_workflow(request: Request, name: str) -> Response:
-    """One workflow, with its current version."""
-    workflow = await _store(request).workflow(name)
+    """One workflow, with its versions."""
+    store = _store(request)
+    workflow = await store.workflow(name)
     if workflow is None:
         raise NotFound(f"no workflow {name}")
-    return JsonResponse(workflow_view(workflow, _ui(request)))
+    return JsonResponse(workflow_detail(workflow, await store.versions(name), _ui(request)))
 
 
-@router.post("/workflows/{name}/activate", response_model=WorkflowView, responses=problems(403, 404))
+@router.post("/workflows/{name}/activate", response_model=WorkflowDetail, responses=problems(403, 404))
 async def activate_workflow(request: Request, name: str) -> Response:
     """Its hooks accept events again, and its schedules go on. 503, and nothing changed, while Prefect is away."""
     return await _set_active(request, name, True)
 
 
-@router.post("/workflows/{name}/deactivate", response_model=WorkflowView, responses=problems(403, 404))
+@router.post("/workflows/{name}/deactivate", response_model=WorkflowDetail, responses=problems(403, 404))
 async def deactivate_workflow(request: Request, name: str) -> Response:
     """Its hooks answer 409 and its schedules pause; what was accepted still runs. 503 as in activate."""
     return await _set_active(request, name, False)

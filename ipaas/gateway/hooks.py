@@ -22,7 +22,7 @@ from connectors.webhooks import (
 )
 from flows.engine.flow_keys import CompiledKeys, compile_keys
 from flows.expressions import Expression
-from flows.history import HistoryStore, Workflow
+from flows.history import Accepted, HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
 from flows.language.input_schema import InputSchema
 from flows.language.workflow import compile_dedupe
@@ -34,6 +34,8 @@ LOOK_AGAIN_SECONDS = 0.2
 """How old the table may be when someone asks for a path that is not in it."""
 REFRESH_SECONDS = 1.0
 """A deploy takes effect within this."""
+MOST_OLDER = 200
+"""Versions that are not current, of which it is remembered how they answer."""
 NEVER_STORED = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -89,6 +91,7 @@ class Hooks:
         self._store = store
         self._by_path: Mapping[str, Hook] = {}
         self._built: dict[tuple[str, str, bool], list[Hook]] = {}
+        self._older: Mapping[tuple[str, str], Respond] = {}
         self._said: set[str] = set()
         self._read_at = float("-inf")
 
@@ -107,6 +110,22 @@ class Hooks:
             hook = self._by_path.get(path)
         return hook
 
+    async def respond_of(self, hook: Hook, accepted: Accepted) -> Respond:
+        """What the version that an execution is pinned to says of its answer: a duplicate's may be an older one.
+
+        Raises:
+            StorageUnavailable: it can't be known.
+        """
+        version = await self._store.version_of(accepted.execution_id) if accepted.duplicate else None
+        if version is None or version == hook.version:
+            return hook.respond
+        key = (hook.workflow, version)
+        if key not in self._older:
+            published = await self._store.version(*key)
+            known = published and Declaration.model_validate(published.declaration).respond
+            self._older = dict([*self._older.items(), (key, known or hook.respond)][-MOST_OLDER:])
+        return self._older[key]
+
     async def run(self) -> None:
         """Keeps the table current until cancelled; while the history is away, the last one holds."""
         while True:
@@ -120,7 +139,8 @@ class Hooks:
         self._read_at = time.monotonic()
         table: dict[str, Hook] = {}
         built: dict[tuple[str, str, bool], list[Hook]] = {}
-        for workflow in await self._store.workflows():
+        # Those that are active first: a path goes over from a workflow that was deactivated to the one that has it now.
+        for workflow in sorted(await self._store.workflows(), key=lambda one: not one.active):
             key = (workflow.name, workflow.current.version, workflow.active)
             built[key] = self._built[key] if key in self._built else self._build(workflow)
             for hook in built[key]:

@@ -101,8 +101,9 @@ class Receiver:
             taken = await self._take(hook, request, started)
             if isinstance(taken, Response):
                 return taken
-            if hook.respond.when == "finished":
-                result = await self.answers.result(hook, taken.execution_id, request.receive)
+            respond = await self.hooks.respond_of(hook, taken)
+            if respond.when == "finished":
+                result = await self.answers.result(hook, respond, taken.execution_id, request.receive)
                 if result:
                     return result
             return self._acknowledged(request, taken.execution_id, "duplicate" if taken.duplicate else "accepted")

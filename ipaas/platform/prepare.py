@@ -21,10 +21,11 @@ from connectors.kit.registry import load_connectors
 from flows.history.migrations import upgrade
 from foundation.errors import IpaasError
 from foundation.settings import Settings
+from ipaas.checking import CATALOG
 from ipaas.connection import history, prefect, prefect_answers
 from ipaas.failing import fail
 from ipaas.logs import set_up_logging
-from ipaas.publish import CATALOG, compile_files, deploy
+from ipaas.publish import compile_files, deploy
 from ipaas.tokens import full_tokens
 
 

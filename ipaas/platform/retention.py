@@ -16,12 +16,15 @@ logger = logging.getLogger("ipaas.retention")
 PRUNE_SECONDS = 300.0
 PAUSE_SECONDS = 0.05
 """Between two transactions: whoever waits for the database gets it."""
+KEPT_VERSIONS = 10
+"""Of each workflow the newest ones, however old: what may be gone back to."""
 
 
 async def prune(
     store: HistoryStore, clock: Clock, *, older_than: float, keep: int | None = None, batch: int = 200
 ) -> int:
-    """Deletes ended executions with their events and steps, and dedupe keys whose time is over.
+    """Deletes ended executions with their events and steps, dedupe keys whose time is over, and old versions of
+    workflows that no execution needs.
 
     Any number of processes may do it at once. What waits or runs is never deleted, however old.
 
@@ -42,6 +45,7 @@ async def prune(
         before = max(before, last_kept)
     gone = await _in_batches(lambda: store.prune(before=before, limit=batch), batch, clock)
     await _in_batches(lambda: store.forget_deliveries(limit=batch), batch, clock)
+    await store.prune_versions(before=_earlier(now, older_than), keep=KEPT_VERSIONS)
     while await store.compact():
         await clock.sleep(PAUSE_SECONDS)
     return gone

@@ -20,6 +20,7 @@ from flows.language.yaml_source import load_workflow
 from flows.on_prefect.deployment import WORK_POOL, deploy_version, limit_of
 from flows.on_prefect.flow import version_of
 from flows.on_prefect.schedules import ANCHOR
+from ipaas.publish import go_back
 from ipaas.worker.deployments import NO_LIMIT, Deployments
 
 STEPS = "steps: [{id: note, uses: log.message, with: {text: hello}}]"
@@ -71,6 +72,21 @@ async def test_every_is_counted_from_a_fixed_time(client: PrefectClient) -> None
     one = await deployed(client, SCHEDULED)
 
     assert (await schedules(one))["schedule-1"].schedule.anchor_date == ANCHOR  # type: ignore[union-attr]
+
+
+async def test_going_back_puts_the_older_versions_limit_and_schedules_in_force(client: PrefectClient) -> None:
+    one = await deployed(client, SCHEDULED + "\nconcurrency: 3")
+    older = (await in_history(one)).current.version
+    await deploy(one, "triggers: [{schedule: {every: 2h}}]\n" + STEPS)
+    assert (limit_of(await now(one)), sorted(await schedules(one))) == (10, ["schedule-1"])
+
+    went = await go_back(client, one.store, one.name, older)
+
+    deployment = await now(one)
+    assert (deployment.version, limit_of(deployment)) == (older, 3)
+    assert sorted(await schedules(one)) == ["schedule-1", "schedule-2"]
+    workflow = await in_history(one)
+    assert (workflow.current, workflow.concurrency_limit, workflow.deployment_id) == (went, 3, str(one.id))
 
 
 async def test_deploying_again_leaves_the_schedules_and_their_runs_as_they_are(client: PrefectClient) -> None:

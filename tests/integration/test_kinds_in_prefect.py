@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-from on_prefect import Deployed, deployed
+from on_prefect import Deployed, deployed, with_body
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
+from connectors import log
+from flows import Event, each, gather, step
+from flows.engine.program import program_of_function
 from flows.engine.runtime import Runtime
 from flows.history import Execution, Status
 from flows.on_prefect.internals import run_flow, take_flow_run, warm_engine
@@ -93,6 +98,64 @@ steps:
     assert waited_for("lines[0].first") == {"lines[0].parts[0].check", "lines[0].parts[1].check"}
     assert waited_for("risky") == {name for name in wanted if name.startswith("lines")}
     assert waited_for("last") == {"risky", "sorry"}
+
+
+async def of_function(client: PrefectClient, function: Callable[[Event], Awaitable[Any]]) -> Deployed:
+    one = await deployed(client)
+    one.flow = with_body(one, program_of_function(one.flow.published, one.flow.declaration, function).body)
+    return one
+
+
+async def test_what_a_python_function_does_is_shown_as_what_steps_do(client: PrefectClient, runtime: Runtime) -> None:
+    async def check(part: str) -> str:
+        return (await log.message.with_id("check")(text=part))["text"]
+
+    async def orders(event: Event) -> Any:
+        await log.message(text="begin")
+        async for line in each([["a", "b"], ["c"]], id="lines"):
+            await each(line, check, concurrency=2, id="parts")
+        found = await step(max, 1, 2)
+        await gather(log.message.with_id("one")(text="1"), log.message.with_id("two")(text="2"))
+        await log.message.with_id("last")(text=str(found))
+        return found
+
+    run, execution = await ran(runtime, await of_function(client, orders))
+
+    parts = {"lines[0].parts[0].check", "lines[0].parts[1].check", "lines[1].parts[0].check"}
+    wanted = {"log.message", *parts, "max", "one", "two", "last"}
+    tasks = await tasks_of(client, run, len(wanted))
+    assert execution.output == 2
+    assert set(tasks) == wanted
+
+    def waited_for(name: str) -> set[str]:
+        ids = {str(task.id): task.name for task in tasks.values()}
+        return {ids[str(one.id)] for one in tasks[name].task_inputs["wait_for"]}  # type: ignore[union-attr]
+
+    assert waited_for("lines[0].parts[0].check") == {"log.message"}
+    assert waited_for("max") == parts
+    assert waited_for("one") == {"max"}
+    assert waited_for("last") == {"one", "two"}
+
+
+@pytest.mark.parametrize("form", ["async for", "function"])
+async def test_a_long_loop_of_a_python_function_is_one_task_run(
+    client: PrefectClient, runtime: Runtime, form: str
+) -> None:
+    async def say(number: int) -> None:
+        await log.message(text=str(number))
+
+    async def long(event: Event) -> None:
+        if form == "function":
+            await each(range(101), say, collect=False, concurrency=5, id="lines")
+        else:
+            async for number in each(range(101), id="lines"):
+                await say(number)
+
+    run, execution = await ran(runtime, await of_function(client, long))
+
+    tasks = await tasks_of(client, run, 1)
+    assert [(task.name, task.state and task.state.is_completed()) for task in tasks.values()] == [("lines", True)]
+    assert sum(step.path.endswith(".log.message") for step in execution.steps) == 101
 
 
 async def test_a_long_loop_is_one_task_run(client: PrefectClient, runtime: Runtime) -> None:

@@ -9,6 +9,8 @@ from store_builders import (
     HOUR,
     T0,
     a_version,
+    accepted,
+    ended,
 )
 
 from flows.history import HistoryStore
@@ -116,6 +118,54 @@ class CatalogueSuite:
         workflow = await store.workflow("orders")
         assert workflow is not None
         assert workflow.deployment_id is None
+
+    async def test_versions_are_listed_the_newest_first(self, store: HistoryStore, clock: ManualClock) -> None:
+        for version in ("v2", "v1", "v3"):
+            await store.publish(a_version(version, source=f"name: orders # {version}"))
+            clock.move(hours=1)
+        await store.publish(a_version("v2"))
+        await store.publish(a_version("v9", workflow="other"))
+
+        found = await store.versions("orders")
+
+        assert [(one.version, one.created_at) for one in found] == [
+            ("v3", T0 + 2 * HOUR),
+            ("v1", T0 + HOUR),
+            ("v2", T0),
+        ]
+        assert found[0].source == "name: orders # v3"
+        assert await store.versions("nobody") == []
+
+    async def test_old_versions_go_that_nothing_needs(self, store: HistoryStore, clock: ManualClock) -> None:
+        for number in range(6):
+            await store.publish(a_version(f"v{number}"))
+            await store.publish(a_version(f"v{number}", workflow="few"))
+            clock.move(hours=1)
+        await store.publish(a_version("v0"))  # back to the first one
+        await ended(store, version="v1")
+        await accepted(store, version="v2")
+        await accepted(store, version="v3", workflow="few")
+
+        assert await store.prune_versions(before=T0 + 4 * HOUR, keep=1) == 1 + 3
+
+        assert [one.version for one in await store.versions("orders")] == ["v5", "v4", "v2", "v1", "v0"]
+        assert [one.version for one in await store.versions("few")] == ["v5", "v4", "v3"]
+        assert await store.prune_versions(before=T0 + 4 * HOUR, keep=1) == 0
+
+    async def test_the_newest_versions_are_kept_however_old(self, store: HistoryStore, clock: ManualClock) -> None:
+        for number in range(4):
+            await store.publish(a_version(f"v{number}"))
+            clock.move(hours=1)
+
+        assert await store.prune_versions(before=T0 + 99 * HOUR, keep=3) == 1
+
+        assert [one.version for one in await store.versions("orders")] == ["v3", "v2", "v1"]
+
+    async def test_an_execution_is_asked_for_its_version(self, store: HistoryStore) -> None:
+        execution_id = await accepted(store, version="v7")
+
+        assert await store.version_of(execution_id) == "v7"
+        assert await store.version_of("nobody") is None
 
     async def test_an_unknown_workflow_is_nothing(self, store: HistoryStore) -> None:
         assert await store.workflow("orders") is None

@@ -31,7 +31,9 @@ from flows.language.repeat import Rounds
 from flows.language.step import Step
 from flows.language.uses import Retry
 from flows.language.workflow import Workflow
-from ipaas.publish import check
+from flows.on_prefect.python_source import load_python_file
+from ipaas.checking import check
+from ipaas.eject import eject
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,21 +83,40 @@ def test_a_workflow_of_the_documentation_checks(language: str, source: str, tmp_
     assert [str(fault) for fault in check([file])] == []
 
 
+@pytest.mark.parametrize("source", [source for _, language, source in snippets() if language == "yaml"])
+def test_a_yaml_workflow_of_the_documentation_can_be_ejected(source: str, tmp_path: Path) -> None:
+    file = tmp_path / "workflow.py"
+    file.write_text(eject(source), encoding="utf-8")
+    assert [str(fault) for fault in check([file])] == []
+
+
 EXAMPLE = re.compile(
-    r"^```yaml workflow\n(.*?)^```\n+```json event\n(.*?)^```\n+```json output\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^```(yaml|python) workflow\n(.*?)^```\n+```json event\n(.*?)^```\n+```json output\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
-EXAMPLES = EXAMPLE.findall(page("how-to/loops-and-branches.md"))
+WITH_EXAMPLES = ("how-to/loops-and-branches.md", "how-to/python-loops-and-steps.md")
+EXAMPLES = [found for name in WITH_EXAMPLES for found in EXAMPLE.findall(page(name))]
+FORMS = [*EXAMPLES, *(("ejected", *rest) for language, *rest in EXAMPLES if language == "yaml")]
 
 
-@pytest.mark.parametrize(("source", "event", "output"), EXAMPLES, ids=[each[0].split()[1] for each in EXAMPLES])
-async def test_an_example_gives_what_it_says(source: str, event: str, output: str) -> None:
+@pytest.mark.parametrize(("language", "source", "event", "output"), FORMS)
+async def test_an_example_gives_what_it_says(
+    language: str, source: str, event: str, output: str, tmp_path: Path
+) -> None:
+    if language == "yaml":
+        flow = in_yaml(source)
+    else:
+        file = tmp_path / "example.py"
+        file.write_text(eject(source) if language == "ejected" else source, encoding="utf-8")
+        [flow] = load_python_file(file)
     async with bench() as on:
-        execution = await on.run(in_yaml(source), json.loads(event))
+        execution = await on.run(flow, json.loads(event))
     assert (execution.error, execution.output) == (None, json.loads(output))
 
 
-def test_every_workflow_about_loops_and_branches_is_such_an_example() -> None:
-    assert len(EXAMPLES) == len(FENCE.findall(page("how-to/loops-and-branches.md"))) > 4
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_every_workflow_of_these_pages_is_such_an_example(name: str) -> None:
+    assert len(EXAMPLE.findall(page(name))) == len(FENCE.findall(page(name))) >= 4
 
 
 def test_the_readme_has_a_workflow_in_both_languages() -> None:
@@ -140,6 +161,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_generated_parts_are_as_the_code_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert generator().written(text) == text, "stale: run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("path", generator().FILES, ids=lambda path: path.name)
+def test_generated_files_are_as_the_code_is(path: Path) -> None:
+    assert generator().FILES[path]() == path.read_text(encoding="utf-8"), "stale: run `python docs/generate.py`"
 
 
 KEYS = {

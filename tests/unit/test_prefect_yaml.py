@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 from flows.language.definition import Schedule
 from flows.on_prefect.deployment import COLLISION, WORK_POOL
 from flows.on_prefect.flow import WorkflowFlow
-from ipaas.publish import CATALOG, compile_files
+from ipaas.checking import CATALOG
+from ipaas.publish import compile_files
 
 DOCUMENT: dict[str, Any] = YAML(typ="safe").load(Path(__file__).parents[2] / "prefect.yaml")
 DEPLOYMENTS: dict[str, dict[str, Any]] = {one["name"]: one for one in DOCUMENT["deployments"]}

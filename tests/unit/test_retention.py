@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from store_builders import DAY, HOUR, T0, accepted, an_execution, ended, ids, running
+from store_builders import DAY, HOUR, T0, a_version, accepted, an_execution, ended, ids, running
 
 from flows.history import MemoryStore
 from foundation.clock import ManualClock
-from ipaas.platform.retention import prune
+from ipaas.platform.retention import KEPT_VERSIONS, prune
 
 
 class CountingStore(MemoryStore):
@@ -63,6 +63,17 @@ async def test_more_than_are_kept_go_even_when_they_are_young(store: CountingSto
     assert await prune(store, clock, older_than=30 * A_DAY, keep=2) == 3
 
     assert ids((await store.executions()).items) == [waiting, executions[4], executions[3]]
+
+
+async def test_old_versions_go_but_for_the_newest(store: CountingStore, clock: ManualClock) -> None:
+    for number in range(KEPT_VERSIONS + 5):
+        version = a_version(f"v{number:02}", created_at=T0 + number * HOUR)
+        await store.publish(version)
+
+    await prune(store, clock, older_than=30 * A_DAY)
+
+    left = [one.version for one in await store.versions("orders")]
+    assert left == [f"v{number:02}" for number in range(KEPT_VERSIONS + 4, 4, -1)]
 
 
 async def test_fewer_than_are_kept_go_when_they_are_old(store: CountingStore, clock: ManualClock) -> None:

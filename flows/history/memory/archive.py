@@ -20,6 +20,10 @@ class MemoryArchive(MemoryLanes):
         found = [kept.id for kept in self._newest_first() if kept.execution.flow_run_id == flow_run_id]
         return await self.execution(found[0]) if found else None
 
+    async def version_of(self, execution_id: str) -> str | None:
+        kept = self._executions.get(execution_id)
+        return kept.execution.version if kept else None
+
     async def finished(self, execution_ids: Sequence[str]) -> Mapping[str, Execution]:
         known = [self._executions[execution_id] for execution_id in execution_ids if execution_id in self._executions]
         return {kept.id: kept.ended() for kept in known if kept.status.is_final}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from flows.history.flow_control import ARRIVED, QUEUE
@@ -12,6 +13,8 @@ from flows.history.memory.state import KeptWorkflow, MemoryState, stored
 from flows.history.records import Json, Workflow, WorkflowVersion
 from flows.history.rows import checked_limit
 from flows.history.rules import declared_limit, declared_rules
+
+EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
 class MemoryCatalogue(MemoryState):
@@ -52,6 +55,24 @@ class MemoryCatalogue(MemoryState):
 
     async def version(self, workflow: str, version: str) -> WorkflowVersion | None:
         return copy.deepcopy(self._versions.get((workflow, version)))
+
+    async def versions(self, workflow: str) -> Sequence[WorkflowVersion]:
+        found = sorted(
+            (one for one in self._versions.values() if one.workflow == workflow), key=lambda one: one.version
+        )
+        return copy.deepcopy(sorted(found, key=lambda one: one.created_at or EPOCH, reverse=True))
+
+    async def prune_versions(self, *, before: datetime, keep: int) -> int:
+        needed = {(one.execution.workflow, one.execution.version) for one in self._executions.values()}
+        needed |= {(name, known.current) for name, known in self._workflows.items()}
+        gone = 0
+        for workflow in {name for name, _ in self._versions}:
+            for one in (await self.versions(workflow))[keep:]:
+                key = (one.workflow, one.version)
+                if key not in needed and (one.created_at or EPOCH) < before:
+                    del self._versions[key]
+                    gone += 1
+        return gone
 
     async def set_active(self, workflow: str, active: bool) -> bool:
         return self._change(workflow, active=active)

@@ -268,7 +268,8 @@ async def test_workflows_are_shown(client: httpx.AsyncClient, store: MemoryStore
         "updated_at": "2026-01-01T00:00:00Z",
     }
 
-    assert (await client.get("/workflows/orders")).json() == shown
+    version = {"version": "v1", "language": "yaml", "file": "orders.yaml", "created_at": "2026-01-01T00:00:00Z"}
+    assert (await client.get("/workflows/orders")).json() == shown | {"versions": [version | {"current": True}]}
     assert (await client.get("/workflows")).json() == {"items": [shown], "next_cursor": None}
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+from connectors.kit.descriptions import DESCRIPTIONS
+from flows.language.schema import language_schema
 
 YAML = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n"
 PYTHON = "from flows import workflow\n@workflow()\nasync def mine(event): ...\n"
@@ -32,3 +36,30 @@ def test_a_python_file_without_a_workflow_is_not_executed_when_it_is_named_eithe
     path.write_text("raise SystemExit('executed')")
 
     assert ipaas("check", str(path)).err == ""
+
+
+def test_every_fault_has_its_place_on_its_line_and_in_the_document(ipaas, tmp_path: Path):
+    path = tmp_path / "orders.yaml"
+    path.write_text(YAML.replace("log.message", "log.massage"))
+
+    outcome = ipaas("check", str(path))
+    document = ipaas("check", str(path), "--json")
+
+    message = "steps[0].uses: unknown action 'log.massage'; did you mean 'log.message'?"
+    assert (outcome.code, outcome.err) == (1, f"{path}:2:17: {message}\n")
+    assert document.code == 1
+    assert document.document == [{"file": str(path), "line": 2, "column": 17, "message": message}]
+
+
+def test_a_secret_in_python_is_found(ipaas, tmp_path: Path):
+    (tmp_path / "order.py").write_text(PYTHON + "TOKEN = 'xoxb-' 'abcdefghijklmnop'\n")
+
+    outcome = ipaas("check", str(tmp_path))
+
+    assert outcome.code == 1
+    assert "order.py:4:9: this looks like a Slack token in the clear" in outcome.err
+
+
+def test_the_schema_is_printed(ipaas):
+    outcome = ipaas("schema")
+    assert (outcome.code, json.loads(outcome.out)) == (0, language_schema(DESCRIPTIONS))

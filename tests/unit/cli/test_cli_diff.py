@@ -93,7 +93,17 @@ def test_a_new_workflow_is_outlined(ipaas, file, in_history):
 def test_the_outline_has_steps_of_every_kind(ipaas, file, in_history):
     in_history(lambda store: store.ping())
     out = ipaas("diff", str(file("orders.yaml", NESTED))).out
-    assert '  + steps.lines: "for_each"\n  + steps.guard: "try"\n' in out
+    assert [line.strip() for line in out.splitlines()[1:]] == [
+        '+ steps.lines: "for_each"',
+        '+ steps.lines.steps.route: "switch"',
+        '+ steps.lines.steps.route.cases.DE.de: "set"',
+        '+ steps.lines.steps.route.cases.DE.moin: "set"',
+        '+ steps.lines.steps.route.default.other: "set"',
+        '+ steps.guard: "try"',
+        '+ steps.guard.try.risky: "set"',
+        '+ steps.guard.catch.sorry: "set"',
+        '+ on_failure.alert: "set"',
+    ]
 
 
 def test_a_workflow_whose_file_no_longer_has_it_is_gone(ipaas, file, published):

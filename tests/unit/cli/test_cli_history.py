@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -64,6 +66,33 @@ def test_a_workflow_is_shown_as_the_api_gives_it(ipaas, ended):
     document = ipaas("workflows", "show", "orders", "--json").document
     assert (document["name"], document["active"], document["version"]) == ("orders", True, "v1")
     assert document["triggers"] == TRIGGERS
+
+
+def test_a_workflow_is_shown_with_its_versions(ipaas, ended, in_history):
+    newer = replace(version("orders"), version="v2", source="name: orders  # 2\n")
+    in_history(lambda store: store.publish(newer))
+
+    document = ipaas("workflows", "show", "orders", "--json").document
+    assert [(one["version"], one["current"]) for one in document["versions"]] == [("v2", True), ("v1", False)]
+    assert document["versions"][0]["created_at"] >= document["versions"][1]["created_at"]
+    out = ipaas("workflows", "show", "orders").out
+    assert re.search(r"^v2 +2\S+Z +current$", out, re.MULTILINE)
+    assert re.search(r"^v1 +2\S+Z$", out, re.MULTILINE)
+
+
+def test_one_version_is_shown_with_its_text(ipaas, ended, in_history):
+    in_history(lambda store: store.publish(replace(version("orders"), version="v2", source="name: orders  # 2\n")))
+
+    document = ipaas("workflows", "show", "orders", "--version", "v1", "--json").document
+    assert (document["name"], document["version"], document["current"]) == ("orders", "v1", False)
+    assert (document["source"], document["triggers"]) == ("name: orders\n", TRIGGERS)
+    assert ipaas("workflows", "show", "orders", "--version", "v2").out.endswith("\n\nname: orders  # 2\n")
+
+
+def test_a_version_that_there_is_not_is_told_those_that_there_are(ipaas, ended):
+    outcome = ipaas("workflows", "show", "orders", "--version", "v9")
+    assert (outcome.code, outcome.err) == (1, "ipaas: workflow orders has no version v9; it has v1\n")
+    assert "no workflow nobody" in ipaas("workflows", "show", "nobody", "--version", "v9").err
 
 
 def test_an_unknown_workflow_is_named(ipaas, ended):

@@ -104,7 +104,7 @@ def test_a_file_without_local_says_what_to_do(ipaas, file):
 def test_a_broken_file_is_named_with_its_line(ipaas, file):
     outcome = ipaas("run", str(file("w.yaml", "name: w\nsteps: [{id: a, uses: log.mesage}]")), "--local")
     assert outcome.code == 1
-    assert "w.yaml:2: steps[0].uses: unknown action 'log.mesage'; did you mean 'log.message'?" in outcome.err
+    assert "w.yaml:2:17: steps[0].uses: unknown action 'log.mesage'; did you mean 'log.message'?" in outcome.err
 
 
 def test_a_failure_is_printed_too_and_is_exit_code_1(ipaas, file):

@@ -40,7 +40,29 @@ def test_what_needs_no_prefect_loads_none_of_it(tmp_path: Path, arguments: list[
     assert loaded_by(tmp_path, *arguments) == set()
 
 
-def test_a_check_of_yaml_loads_no_web_framework_and_no_sql(tmp_path: Path) -> None:
-    """It knows the actions, which are Prefect tasks: Prefect it does load, and what Prefect loads."""
-    (tmp_path / "orders.yaml").write_text("name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n")
-    assert loaded_by(tmp_path, "check", "orders.yaml") <= {"httpx", "jinja2", "prefect", "starlette"}
+ORDERS = """
+name: orders
+triggers:
+  - webhook: {auth: {scheme: slack, credential: team}}
+  - webhook: {path: b, auth: {scheme: github, credential: team}}
+steps:
+  - {id: a, uses: log.message, with: {text: x}}
+  - {id: b, uses: slack.post_message, credential: c, with: {channel: x, text: y}}
+  - {id: c, for_each: event.body, uses: http.request, with: {url: "https://example.org", timeout: 2s}}
+"""
+
+
+def test_a_check_of_yaml_loads_neither_prefect_nor_a_web_framework_nor_sql(tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text(ORDERS)
+    assert loaded_by(tmp_path, "check", "orders.yaml") == {"jinja2"}
+
+
+def test_the_schema_is_printed_without_prefect(tmp_path: Path) -> None:
+    assert loaded_by(tmp_path, "schema") == {"jinja2"}
+
+
+def test_a_check_of_python_executes_it_and_so_loads_prefect(tmp_path: Path) -> None:
+    (tmp_path / "orders.py").write_text("from flows import workflow\n@workflow()\nasync def mine(event): ...\n")
+    loaded = loaded_by(tmp_path, "check", "orders.py")
+    assert "prefect" in loaded
+    assert not loaded & {"alembic", "fastapi", "uvicorn"}

@@ -109,7 +109,7 @@ def test_each_connectors_credential_type_is_known(package) -> None:
 
 
 def test_senders_with_a_connector_are_among_the_presets() -> None:
-    assert PRESETS["slack"] is slack.WEBHOOK
+    assert PRESETS["slack"] == slack.WEBHOOK
     assert {"slack", "discord", "github"} <= set(PRESETS)
     assert len(PRESETS) == len(list(PRESETS))
     assert "nobody" not in PRESETS

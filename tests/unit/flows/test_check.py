@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors.kit.action import Unrendered
+from connectors.kit.description import describe
 from flows.language.check import check_declaration, check_files, check_together, check_workflow
-from flows.language.definition import Declaration
+from flows.language.definition import Declaration, Position
 from flows.language.yaml_source import declare, load_workflow
-
-
-@dataclass(frozen=True)
-class FakeAction:
-    """What `flows.language.check` asks of an action."""
-
-    signature: inspect.Signature
-    credential: tuple[type, ...] = ()
-    credential_required: bool = False
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
 
 
 async def post(*, channel: str, text: str, count: int = 1, tags: list[str] | None = None, credential: str) -> Any: ...
@@ -36,9 +25,11 @@ async def template(*, template: Unrendered, data: dict[str, Any]) -> Any: ...
 
 
 ACTIONS = {
-    "slack.post_message": FakeAction(inspect.signature(post, eval_str=True), (str,), credential_required=True),
-    "log.message": FakeAction(inspect.signature(message, eval_str=True)),
-    "transform.template": FakeAction(inspect.signature(template, eval_str=True), unrendered=frozenset({"template"})),
+    "slack.post_message": describe(
+        "slack.post_message", inspect.signature(post, eval_str=True), credential_types=["slack"]
+    ),
+    "log.message": describe("log.message", inspect.signature(message, eval_str=True)),
+    "transform.template": describe("transform.template", inspect.signature(template, eval_str=True)),
 }
 
 HEAD = "name: orders\n"
@@ -46,7 +37,9 @@ STEPS = "steps:\n  - {id: a, uses: log.message, with: {text: hi}}\n"
 
 
 def faults(text: str) -> list[str]:
-    return [str(fault) for fault in check_workflow(load_workflow(text, file="w.yaml"), ACTIONS)]
+    """Each as `FILE:LINE: PLACE: MESSAGE`; the columns are looked at in `test_check_broken`."""
+    found = check_workflow(load_workflow(text, file="w.yaml"), ACTIONS)
+    return [f"{fault.file}:{fault.line}: {fault.message}" for fault in found]
 
 
 def step_faults(step: str) -> list[str]:
@@ -66,8 +59,8 @@ def test_an_unknown_action_names_the_nearest() -> None:
 
 def test_unknown_and_missing_arguments() -> None:
     assert step_faults("{id: a, uses: log.message, with: {txet: hi}}") == [
-        "w.yaml:3: steps[0].with.txet: log.message has no argument 'txet'; did you mean 'text'?",
         "w.yaml:3: steps[0].with: log.message needs the argument 'text'",
+        "w.yaml:3: steps[0].with.txet: log.message has no argument 'txet'; did you mean 'text'?",
     ]
 
 
@@ -122,8 +115,8 @@ output: "{{{{ nope }}}}"
     found = faults(text)
     assert [fault.split(": ")[0:2] for fault in found] == [
         ["w.yaml:7", "steps[0].with.text"],
-        ["w.yaml:8", "steps[1]"],
         ["w.yaml:8", "steps[1].id"],
+        ["w.yaml:10", "steps[1].if"],
         ["w.yaml:12", "output"],
     ]
 
@@ -193,7 +186,7 @@ def test_pythons_declarations_are_checked_alike() -> None:
             "input": {"type": 3},
         },
         file="w.py",
-        lines={(): 12},
+        positions={(): Position(12)},
     )
     found = [str(fault) for fault in check_declaration(declaration)]
     assert [fault.split(": ")[:2] for fault in found] == [

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from connectors.kit.description import describe
 from flows.language.check import check_workflow
 from flows.language.faults import DefinitionErrors
 from flows.language.yaml_source import load_workflow
 
 
-@dataclass(frozen=True)
-class FakeAction:
-    signature: inspect.Signature
-    credential: tuple[type, ...] = ()
-    credential_required: bool = False
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
-
-
 async def message(*, text: str, level: str = "info") -> Any: ...
 
 
-ACTIONS = {"log.message": FakeAction(inspect.signature(message, eval_str=True))}
+ACTIONS = {"log.message": describe("log.message", inspect.signature(message, eval_str=True))}
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong, each as `LINE: PLACE: MESSAGE`."""
+    """What is wrong, each as `LINE: PLACE: MESSAGE`; the columns are looked at in `test_check_broken`."""
     try:
         found = check_workflow(load_workflow("name: w\n" + text), ACTIONS)
     except DefinitionErrors as errors:
         found = list(errors.errors)
-    return [str(fault) for fault in found]
+    return [f"{fault.line}: {fault.message}" for fault in found]
 
 
 SOUND = """\
@@ -165,7 +156,7 @@ BROKEN = {
     "a step of another case": (
         "- id: a\n    switch: event.body\n    cases:\n      x: [{id: b, set: {a: 1}}]\n"
         '      y: [{id: c, set: {a: "{{ steps.b.output }}"}}]',
-        "7: steps[0].cases.y[0]: step 'b' is not seen here: a step sees what ended before it",
+        "7: steps[0].cases.y[0].set.a: step 'b' is not seen here: a step sees what ended before it",
     ),
     # try
     "a try for nothing": ("- id: a\n    try: [{id: b, set: {a: 1}}]", "3: steps[0]: a try has a catch, a finally, or"),
@@ -180,7 +171,7 @@ BROKEN = {
     ),
     "try sees no catch": (
         '- id: a\n    try: [{id: b, set: {a: "{{ steps.c.status }}"}}]\n    catch: [{id: c, set: {a: 1}}]',
-        "4: steps[0].try[0]: step 'c' is not seen here",
+        "4: steps[0].try[0].set.a: step 'c' is not seen here",
     ),
     # for_each
     "a loop over a number": (
@@ -231,7 +222,7 @@ BROKEN = {
     "a step seen from outside its loop": (
         f"- id: a\n    for_each: event.body\n    steps: [{{id: b, {NOTE}}}]\n"
         '  - id: c\n    set: {a: "{{ steps.b.output }}"}',
-        "6: steps[1]: step 'b' is not seen here: it runs inside the loop 'a', whose steps are seen only there; "
+        "7: steps[1].set.a: step 'b' is not seen here: it runs inside the loop 'a', whose steps are seen only there; "
         "steps.a.output is",
     ),
     "an action in a loop": (
@@ -283,11 +274,11 @@ BROKEN = {
     ),
     "a block that looks at itself": (
         '- {id: a, for_each: event.body, steps: [{id: b, set: {a: "{{ steps.a.output }}"}}]}',
-        "3: steps[0].steps[0]: step 'a' is not seen here",
+        "3: steps[0].steps[0].set.a: step 'a' is not seen here",
     ),
     "a condition on what is inside": (
         f"- {{id: r, if: steps.b.status, switch: event.body, cases: {{x: [{{id: b, {NOTE}}}]}}}}",
-        "3: steps[0]: step 'b' is not seen here",
+        "3: steps[0].if: step 'b' is not seen here",
     ),
 }  # fmt: skip
 
@@ -315,7 +306,7 @@ output: "{{ steps.b.output }}"
 """
     assert [fault.split(": ")[:2] for fault in faults(text)] == [
         ["4", "steps[0].for_each"],
-        ["6", "steps[0].steps[0]"],
+        ["7", "steps[0].steps[0].if"],
         ["8", "steps[0].steps[0].switch"],
         ["12", "steps[0].steps[0].cases.x[0].uses"],
         ["13", "output"],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.language.files import defines_workflows, find_workflow_files
+from flows.language.files import defines_workflows, find_case_files, find_workflow_files
 from foundation.errors import DefinitionError
 
 
@@ -25,6 +25,13 @@ def test_files_are_found_however_deep_and_hidden_ones_left_out(tmp_path) -> None
     assert list(find_workflow_files([tmp_path / "notes.txt"])) == [tmp_path / "notes.txt"]
     with pytest.raises(DefinitionError, match="no such file or folder"):
         list(find_workflow_files([tmp_path / "gone"]))
+
+
+def test_files_of_test_cases_are_no_workflows(tmp_path: Path) -> None:
+    cases = [a_file(tmp_path, name) for name in ("a.test.yaml", "deep/b.test.yml")]
+    workflow = a_file(tmp_path, "a.yaml")
+    assert list(find_workflow_files([tmp_path, *cases])) == [workflow]
+    assert list(find_case_files([tmp_path, workflow])) == cases
 
 
 def test_environments_caches_and_packages_of_others_are_left_out(tmp_path: Path) -> None:
@@ -95,6 +102,6 @@ def test_any_other_file_defines_none(tmp_path: Path, text: str) -> None:
 
 def test_a_workflow_that_can_not_be_parsed_is_a_fault(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a.py", "from flows import workflow\n\n@workflow(\n")
-    with pytest.raises(DefinitionError, match=r"a\.py:3: SyntaxError: ") as caught:
+    with pytest.raises(DefinitionError, match=r"a\.py:3:10: SyntaxError: ") as caught:
         defines_workflows(path)
     assert caught.value.line == 3

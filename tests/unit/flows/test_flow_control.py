@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from executing import bench, in_yaml, step, steps
 
-from connectors.kit.registry import registry
+from connectors.kit.descriptions import DESCRIPTIONS
 from flows.engine.flow_keys import flow_keys
 from flows.history import Key, Status
 from flows.history.rules import declared_limit, declared_rules, rules_of
@@ -25,13 +25,13 @@ EVENT = {"id": "e", "body": {"customer": 42, "vip": True, "name": "Ada", "card":
 
 
 def faults(text: str) -> list[str]:
-    """What `ipaas check` says of a file, without its name."""
+    """What `ipaas check` says of a file, without its name and the columns."""
     source = f"name: orders\n{text}{STEPS}"
     try:
-        found = check_workflow(load_workflow(source, "f.yaml"), registry())
+        found = check_workflow(load_workflow(source, "f.yaml"), DESCRIPTIONS)
     except DefinitionErrors as errors:
         found = list(errors.errors)
-    return [str(fault).removeprefix("f.yaml:") for fault in found]
+    return [f"{fault.line}: {fault.message}" for fault in found]
 
 
 def declared(**values: Any) -> Declaration:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from executing import Bench, bench, block, in_yaml, post, step, steps
+from typing import Any
 
+import pytest
+from executing import URL, Bench, bench, block, in_yaml, post, step, steps
+
+from connectors import http
+from flows import Event, each, workflow
 from flows.history import Execution, Status
 from flows.on_prefect.flow import WorkflowFlow
 from ipaas.operations import replay
@@ -47,6 +51,21 @@ STOPS = in_yaml(
 )
 
 
+@workflow()
+async def in_python(event: Event) -> None:
+    async def send(path: str, body: Any = None) -> None:
+        await http.request.with_id(path.strip("/"))(method="POST", url=URL + path, json=body)
+
+    async def through(item: int) -> None:
+        await send("/a", item)
+        await send("/b", [item])
+
+    async for item in each(event.body[:2], id="lines"):
+        await through(item)
+    await each(event.body[:2], through, id="rounds")
+    await send("/end")
+
+
 async def replayed(on: Bench, flow: WorkflowFlow, from_step: str) -> tuple[Execution, list[str]]:
     """The replay, and what it asked for."""
     first = await on.run(flow, [1, 2, 3])
@@ -70,6 +89,12 @@ async def replayed(on: Bench, flow: WorkflowFlow, from_step: str) -> tuple[Execu
         (ROUTE, {"/b": 404}, "sorry", ["/b", "/end"]),
         (ROUTE, {}, "route", ["/a", "/b", "/end"]),
         (STOPS, {}, "lines[1].a", ["/a"]),
+        (in_python, {}, "lines[1].b", ["/b", *["/a", "/b"] * 2, "/end"]),
+        (in_python, {}, "lines", [*["/a", "/b"] * 4, "/end"]),
+        (in_python, {}, "rounds[0].b", ["/b", "/a", "/b", "/end"]),
+        (in_python, {"/b": 404}, "lines[0].b", ["/b", *["/a", "/b"] * 3, "/end"]),
+        (in_python, {}, "rounds[1]", ["/a", "/b", "/end"]),
+        (in_python, {}, "end", ["/end"]),
     ],
 )
 async def test_a_replay_goes_on_inside_its_blocks(

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
+from connectors.kit.description import Description
+from flows.language.definition import Position
 from flows.language.faults import DefinitionErrors
 from flows.language.workflow import Workflow, compile_answer, compile_dedupe
 from flows.language.yaml_source import declare
 
-
-@dataclass(frozen=True)
-class Renders:
-    unrendered: frozenset[str] = frozenset()
-    urls: frozenset[str] = frozenset()
-
-
-ACTIONS = {"log.message": Renders(), "transform.template": Renders(frozenset({"template"}))}
+ACTIONS = {
+    "log.message": Description("log.message"),
+    "transform.template": Description("transform.template", unrendered=["template"]),
+}
 
 
 def workflow_of(*steps, **keys) -> Workflow:
     complete = [{"uses": "log.message"} | step for step in steps]
-    return declare(Workflow, {"name": "orders", "steps": complete} | keys, lines={("steps", 0): 2, ("steps", 1): 5})
+    return declare(
+        Workflow,
+        {"name": "orders", "steps": complete} | keys,
+        positions={("steps", 0): Position(2), ("steps", 1): Position(5)},
+    )
 
 
 def compiled(workflow: Workflow) -> Workflow:
@@ -67,7 +67,7 @@ def test_needs_may_name_a_step_that_stands_later() -> None:
 
 def test_unknown_steps_are_faults() -> None:
     assert the_faults({"id": "fetch"}, {"id": "b", "needs": ["fecth"], "if": "steps.gone.output"}) == [
-        "steps[1]: unknown step 'gone'; known: b, fetch",
+        "steps[1].if: unknown step 'gone'; known: b, fetch",
         "steps[1].needs: unknown step 'fecth'; did you mean 'fetch'?",
     ]
     assert the_faults({"id": "a"}, output="{{ steps.b.output }}") == ["output: unknown step 'b'; known: a"]

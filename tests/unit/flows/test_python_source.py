@@ -131,7 +131,7 @@ def test_a_workflow_that_is_imported_belongs_to_its_own_file(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x = 1\nx +\n", ":2: SyntaxError: invalid syntax"),
+        ("x = 1\nx +\n", ":2:4: SyntaxError: invalid syntax"),
         ("x = 1\n\nraise ValueError('no')\n", ":3: ValueError: no"),
         ("import no_such_module_anywhere\n", ":1: ModuleNotFoundError: No module named"),
         ("import sys\nsys.exit(3)\n", ":2: SystemExit: 3"),

@@ -62,7 +62,7 @@ def test_the_workflow_of_the_contract() -> None:
     assert step.if_ == "event.body.amount > 10"
     assert step.with_["channel"] == "#orders"
     assert step.retry.on == (429, "5xx", "timeout")
-    assert (workflow.file, workflow.line("steps", 0, "with", "text")) == ("w.yaml", 24)
+    assert (workflow.file, workflow.position("steps", 0, "with", "text")) == ("w.yaml", (24, 7))
 
 
 def test_a_file_is_read_by_its_path(tmp_path) -> None:
@@ -94,8 +94,8 @@ def test_errors_print_one_a_line() -> None:
     with pytest.raises(DefinitionErrors) as caught:
         load_workflow("name: A\nsteps: 3\n", file="w.yaml")
     first, second = str(caught.value).splitlines()
-    assert first.startswith("w.yaml:1: name: ")
-    assert second == "w.yaml:2: steps: expected a list, got 3"
+    assert first.startswith("w.yaml:1:1: name: ")
+    assert second == "w.yaml:2:1: steps: expected a list, got 3"
 
 
 def test_an_unknown_key_names_the_nearest_known_one() -> None:

@@ -74,6 +74,40 @@ async def test_a_duplicate_gets_the_first_ones_answer():
     assert len(await under_test.executions()) == 1
 
 
+async def test_a_duplicate_gets_the_answer_of_its_own_version_after_a_deploy():
+    async with gateway(answering()) as under_test:
+        first = asyncio.create_task(under_test.post({}, headers={"Idempotency-Key": "k"}))
+        execution_id = await under_test.accepted()
+        await under_test.publish(ORDERS + "description: answers at once\n")
+        waiting = asyncio.create_task(under_test.post({}, headers={"Idempotency-Key": "k"}))
+        await asyncio.sleep(0)
+        await under_test.end(execution_id, output="done")
+        late = await under_test.post({}, headers={"Idempotency-Key": "k"})
+        answers = [await first, await waiting, late]
+        other = await under_test.post({}, headers={"Idempotency-Key": "other"})
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "done")] * 3
+    assert (other.status_code, other.json()["status"]) == (202, "accepted")
+
+
+async def test_a_duplicate_of_a_version_that_answered_at_once_is_answered_at_once():
+    async with gateway(ORDERS) as under_test:
+        first = await under_test.post({}, headers={"Idempotency-Key": "k"})
+        await under_test.publish(answering())
+        async with asyncio.timeout(5):  # the new version would hold the sender for 25 s
+            again = await under_test.post({}, headers={"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()["status"]) == (202, "duplicate")
+    assert again.json()["execution_id"] == first.json()["execution_id"]
+
+
+async def test_a_path_goes_over_from_a_deactivated_workflow_to_the_one_that_has_it_now():
+    async with gateway(ORDERS) as under_test:
+        await under_test.store.set_active("orders", False)
+        await under_test.publish(ORDERS.replace("name: orders", "name: shop").replace("auth", "path: orders, auth"))
+        answer = await under_test.post({})
+        [execution] = await under_test.executions()
+    assert (answer.status_code, execution.workflow) == (202, "shop")
+
+
 @pytest.mark.parametrize(
     ("stored", "said"),
     [

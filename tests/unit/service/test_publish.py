@@ -9,7 +9,8 @@ import pytest
 from flows.language.definition import Declaration
 from flows.language.faults import DefinitionErrors
 from foundation.errors import DefinitionError
-from ipaas.publish import CATALOG, check, compile_files, load, publish_entrypoint
+from ipaas.checking import CATALOG, check, load
+from ipaas.publish import compile_files, publish_entrypoint
 
 YAML = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: x}}]\n"
 PYTHON = """
@@ -52,7 +53,7 @@ def test_every_fault_of_every_file_is_named_and_nothing_is_compiled(tmp_path: Pa
     with pytest.raises(DefinitionErrors) as error:
         compile_files([folder])
 
-    assert "b.yaml:2: " in str(error.value)
+    assert "b.yaml:2:17: " in str(error.value)
     assert "c.py:2: SystemExit: 1" in str(error.value)
 
 
