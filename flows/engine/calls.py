@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from connectors.kit.call import Called, current_call, current_runner
 from flows.engine.authors_code import author_line
@@ -29,6 +29,9 @@ from flows.engine.step import Steps
 from flows.history import Status, StepExecution
 from flows.language.step import STEP_ID, Scope
 from foundation.errors import DefinitionError, IpaasError, StorageUnavailable
+
+_TURNS: Final = 10
+"""Of the event loop: what is known already takes fewer."""
 
 Work = Callable[[Mapping[str, Any], Doing], Awaitable[Any]]
 """What a step does. It is given what was recorded when it began, and what a step does things with."""
@@ -74,7 +77,7 @@ class Function:
     wrote_host: Callable[[str], bool]
     left: list[Loop] = field(default_factory=list)
     background: set[asyncio.Task[Any]] = field(default_factory=set)
-    earlier: dict[tuple[str, int], str] | None = None
+    earlier: dict[tuple[str, int | str], str] | None = None
     fault: IpaasError | None = None
 
     def check_end(self) -> None:
@@ -215,7 +218,7 @@ class Calls:
         if self.function.earlier is None:
             self.function.earlier = dict(earlier_calls(self.steps.journal.steps, self.steps.execution_id))
         number = call.get("number")
-        before = self.function.earlier.pop((self.prefix, number), path) if number else path
+        before = self.function.earlier.pop((self.prefix, number or path), path)
         if before != path:
             where = f"in {self.prefix.removesuffix('.')} " if self.prefix else ""
             return f"call {number} {where}was {before} before, and is {path} now"
@@ -255,6 +258,11 @@ class Calls:
     async def ended(self, placed: Placed, work: Work, *, keep: Mapping[str, Any] | None = None) -> StepExecution:
         """How the step ended, as `perform`."""
         step = _Step(placed.action, {**(keep or {}), "call": dict(placed.call)}, work)
+        recorded = self.steps.journal.steps.get(placed.path)
+        if recorded and recorded.status is Status.CANCELLED:
+            with self.steps.parking.busy():
+                for _ in range(_TURNS):  # in which the failure at its side, which is known, ends it again
+                    await asyncio.sleep(0)
         try:
             return await self.steps.run(step, placed.path, self.function.scope, placed.after)
         except (NotRun, StorageUnavailable) as fault:  # which an author's `except` may catch

@@ -26,7 +26,7 @@ class Invocation:
     """One step's action and what it is called with.
 
     Attributes:
-        action: None: it is a long loop as a whole, whose items' actions are invoked within it.
+        action: None: it is a long loop as a whole, whose items' actions are invoked within it, or an author's function.
         after: the paths of the steps that it waited for.
         alone: whether it is worth a task of its own; those within a long loop are not.
     """

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flows.history import StepExecution
+from flows.history import Status, StepExecution
 
 
 def call_of(recorded: StepExecution, execution_id: str) -> Mapping[str, Any]:
@@ -16,11 +16,16 @@ def call_of(recorded: StepExecution, execution_id: str) -> Mapping[str, Any]:
     return call if call.get("in") == execution_id else {}
 
 
-def earlier_calls(steps: Mapping[str, StepExecution], execution_id: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """The path of each recorded call, by the round that it was made in and its number there."""
+def earlier_calls(steps: Mapping[str, StepExecution], execution_id: str) -> Iterator[tuple[tuple[str, int | str], str]]:
+    """The path of each recorded call, by the round that it was made in and its number there.
+
+    Those that were made side by side have no number; of them those that have ended, by their path.
+    """
     for path, recorded in steps.items():
-        if number := call_of(recorded, execution_id).get("number"):
-            yield (path[: path.rfind("].") + 2] if "]." in path else "", number), path
+        call = call_of(recorded, execution_id)
+        ended = recorded.status in (Status.SUCCEEDED, Status.FAILED)
+        if known := call.get("number") or (path if call and ended else None):
+            yield (path[: path.rfind("].") + 2] if "]." in path else "", known), path
 
 
 def digest(arguments: Any) -> str:

@@ -15,7 +15,7 @@ from flows.engine.calls import Calls, current_calls
 from flows.engine.each import Failure
 from flows.engine.failures import NonDeterministic, NotRun, error_document
 from flows.engine.parking import Parked
-from flows.expressions import Expression, compile_url, compile_value
+from flows.expressions import Expression, compile_url, compile_value, render_template
 from flows.language.ends import FailedOnPurpose
 from flows.language.outcomes import as_seen
 from foundation.errors import IpaasError, StorageUnavailable
@@ -47,13 +47,15 @@ def address(template: str, /, **names: Any) -> str:
 
 
 def _rendered(compile_it: Callable[..., Expression], template: Any, names: dict[str, Any]) -> Any:
-    scope = {**current_calls("an expression").function.scope, "steps": {}, **names}
+    runner = current_runner.get(None)
+    known = runner.function.scope if isinstance(runner, Calls) else {}
+    scope = {**known, "steps": {}, **names}
     return compile_it(template, frozenset(scope)).render(scope)
 
 
 def text(value: Any) -> str:
     """JSON as it stands within a text in YAML: a text as it is, anything else as JSON writes it."""
-    return value if isinstance(value, str) else str(render("{{ value }}{{ '' }}", value=value))
+    return value if isinstance(value, str) else str(render_template("{{ value }}{{ '' }}", {"value": value}))
 
 
 class Failed(FailedOnPurpose):
@@ -80,7 +82,10 @@ def failure(error: Exception) -> Failure:
 
 
 class cleanup:  # noqa: N801 - it reads as a word: `with cleanup():`
-    """For a `finally`: when something has failed before, what fails within is logged, and does not hide that."""
+    """For a `finally`: when something has failed before, what fails within is logged, and does not hide that.
+
+    In a `finally` that stands in an `except`, what that has caught counts as failed before.
+    """
 
     def __enter__(self) -> None:
         self._before = sys.exception()

@@ -151,7 +151,9 @@ def _document(reports: Sequence[Report]) -> dict[str, Any]:
         "files": [
             {
                 "file": str(report.file),
-                "errors": [{"line": error.line, "message": error.message} for error in report.errors],
+                "errors": [
+                    {"line": error.line, "column": error.column, "message": error.message} for error in report.errors
+                ],
                 "cases": [_case(played) for played in report.played],
             }
             for report in reports

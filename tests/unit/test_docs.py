@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from executing import bench, in_yaml
 
+import flows
 from connectors.kit.registry import BUILT_IN, registry
 from connectors.webhooks import scheme_names
 from flows.expressions.filters import DEFAULT_FILTERS, FILTERS
@@ -204,6 +205,10 @@ def test_the_reference_names_what_this_version_does_not_know() -> None:
     later = {*LATER}
     named = named_in(section(page("reference/workflow-yaml.md"), "## Not in this version"))
     assert named == later | {named_command for named_command in named if named_command.startswith("ipaas")}
+
+
+def test_the_reference_names_all_that_python_workflows_are_given() -> None:
+    assert missing_from(page("reference/workflow-python.md"), flows.__all__) == []
 
 
 def missing_from(text: str, names: Iterable[str]) -> Sequence[str]:

@@ -86,7 +86,7 @@ def test_the_results_are_junit_too(ipaas, cases, file, tmp_path):
     root = parse(tmp_path / "report.xml").getroot()
     assert [root.get(count) for count in ("tests", "failures", "errors")] == ["3", "1", "1"]
     broken, greet = root
-    assert broken.find("testcase/error").text == "broken.test.yaml:2: cases: expected a list, got 5"
+    assert broken.find("testcase/error").text == "broken.test.yaml:2:1: cases: expected a list, got 5"
     assert [case.get("name") for case in greet] == ["Ada is greeted", "Eve & <b>\ufffd"]
     assert greet.find("testcase/failure").text == 'expect.output\n  expected  "Go away"\n  got       "Hello Eve"'
 

@@ -13,7 +13,7 @@ import pytest
 from executing import URL, Bench, bench
 
 from connectors import http, log
-from flows import Event, each, sleep, step, workflow
+from flows import Event, each, gather, sleep, step, workflow
 from flows.history import Execution, NewExecution, Status, Trigger
 from flows.on_prefect.flow import WorkflowFlow
 from foundation.errors import IpaasError
@@ -311,6 +311,37 @@ async def test_an_author_whose_function_ends_too_early_is_told_so(on: Bench) -> 
 
     assert execution.error["code"] == "nondeterministic"
     assert execution.error["message"].startswith("http.request-2 was called before, and now it ended without that")
+
+
+async def test_an_author_who_asks_something_else_side_by_side_is_told_so(on: Bench) -> None:
+    runs = []
+
+    @workflow()
+    async def asks(event: Event) -> None:
+        runs.append(1)
+        await asyncio.gather(post("/a", len(runs)), post("/b"))
+        await post("/z")
+
+    execution = await again(on, asks)
+
+    assert execution.error["code"] == "nondeterministic"
+    assert "was called before, and now it ended without that" in execution.error["message"]
+
+
+async def test_what_a_failure_at_its_side_has_ended_need_not_be_called_again(on: Bench) -> None:
+    @workflow()
+    async def catches(event: Event) -> str:
+        try:
+            await gather(post("/bad"), post("/slow"))
+        except IpaasError:
+            await post("/z")
+        return "caught"
+
+    on.remote.statuses, on.remote.held = {"/bad": 404}, {"/slow"}
+    execution = await again(on, catches)
+
+    assert execution.output == "caught"
+    assert on.remote.paths.count("/slow") == 1
 
 
 async def test_what_is_no_json_is_known_again(on: Bench) -> None:

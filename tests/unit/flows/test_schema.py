@@ -12,12 +12,14 @@ from test_check_broken import SOUND, cases
 
 from connectors.kit.description import Description
 from connectors.kit.descriptions import DESCRIPTIONS
+from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.kinds import KINDS
 from flows.language.schema import DIALECT, language_schema
 from flows.language.yaml_text import read_yaml
 from ipaas.checking import CATALOG
 
 ROOT = Path(__file__).parents[3]
+SHIPPED = list(find_workflow_files([CATALOG], YAML_SUFFIXES))
 FENCE = re.compile(r"^ *```yaml workflow\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 SCHEMA = language_schema(DESCRIPTIONS)
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -34,7 +36,9 @@ def examples() -> list[Any]:
         for page in pages
         for number, text in enumerate(FENCE.findall(page.read_text(encoding="utf-8")))
     ]
-    return found + [pytest.param(file.read_text(), id=file.stem) for file in sorted(CATALOG.glob("*.yaml"))]
+    return found + [
+        pytest.param(file.read_text(), id=file.stem) for file in list(find_workflow_files([CATALOG], YAML_SUFFIXES))
+    ]
 
 
 def test_it_is_a_json_schema_of_2020_12() -> None:
@@ -51,7 +55,7 @@ def test_what_the_check_takes_fits() -> None:
     assert faults(SOUND.replace('expect: ["404", ', "expect: [404, ")) == []
 
 
-@pytest.mark.parametrize("file", sorted(CATALOG.glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_the_shipped_workflows_name_it(file: Path) -> None:
     first = file.read_text(encoding="utf-8").partition("\n")[0]
     schema = first.removeprefix("# yaml-language-server: $schema=")

@@ -9,6 +9,7 @@ import pytest
 from executing import block, post, step, steps
 
 from flows.language.definition import Declaration
+from flows.language.files import YAML_SUFFIXES, find_workflow_files
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.python_source import load_python_file
 from foundation.errors import DefinitionError
@@ -38,7 +39,7 @@ output: {status: 201}
 
 @pytest.mark.parametrize(
     "source",
-    [DECLARED, *(path.read_text() for path in sorted(CATALOG.glob("*.yaml")))],
+    [DECLARED, *(path.read_text() for path in find_workflow_files([CATALOG], YAML_SUFFIXES))],
     ids=lambda text: text.split()[1],
 )
 def test_the_workflow_says_the_same_of_itself(source: str, tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ steps:
     on_error: continue
     steps: [{id: reserve, uses: http.request, with: {url: "https://stock.example/{{ item }}"}}]
   - {id: never, if: "false", uses: http.request, with: {url: "https://stock.example"}}
-  - {id: route, switch: "'a'", cases: {b: [{id: b, uses: log.message, with: {text: b}}]}}
+  - {id: route, switch: event.query.x | default('a'), cases: {b: [{id: b, uses: log.message, with: {text: b}}]}}
 output: "{{ steps.lines.output }}"
 """
 

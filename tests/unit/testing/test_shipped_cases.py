@@ -6,7 +6,7 @@ import pytest
 
 from flows.language.files import find_case_files
 from flows.testing.playing import play_file
-from ipaas.publish import CATALOG
+from ipaas.checking import CATALOG
 
 FILES = list(find_case_files([CATALOG]))
 
