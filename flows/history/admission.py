@@ -61,7 +61,8 @@ class Limit:
 
 def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> Admitted:
     waits.wake(connection, limit, time)
-    waiting, to_dispatch = _waiting_workflows(connection), _queued(connection, IS_TO_DISPATCH)
+    waiting = {row[0]: row[1] for row in connection.execute(_WAITING_WORKFLOWS)}
+    to_dispatch = list(connection.execute(_TO_DISPATCH).scalars())
     if not waiting and not to_dispatch:
         return Admitted()
     limits = locked_limits(connection, list(waiting))
@@ -122,16 +123,15 @@ def room(connection: Connection, limits: Limits) -> dict[str, int]:
     return {workflow: max(limit.number - used.get(workflow, 0), 0) for workflow, limit in limits.items()}
 
 
-def _waiting_workflows(connection: Connection) -> dict[str, str]:
-    """Those that have executions that wait, each with the last lane that one of its waits in."""
+def _with_last_lane() -> Select[tuple[str, str]]:
     found = queued_workflows(IS_WAITING).subquery()
     lane = select(executions.c.lane).where(IS_WAITING, executions.c.workflow == found.c.workflow)
-    lane = lane.order_by(executions.c.lane.desc()).limit(1)
-    return {row[0]: row[1] for row in connection.execute(select(found.c.workflow, lane.scalar_subquery()))}
+    return select(found.c.workflow, lane.order_by(executions.c.lane.desc()).limit(1).scalar_subquery())
 
 
-def _queued(connection: Connection, condition: TextClause) -> list[str]:
-    return list(connection.execute(queued_workflows(condition)).scalars())
+_WAITING_WORKFLOWS, _TO_DISPATCH = _with_last_lane(), queued_workflows(IS_TO_DISPATCH)
+"""Those that have executions that wait, each with the last lane that one of its waits in; and that have some to hand
+over. Built once: that takes as long as to ask."""
 
 
 def _unclaimed(connection: Connection, workflow: str, limit: int, now: datetime) -> list[Candidate]:
