@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
+from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.replay import steps_before
 from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
 from flows.language.definition import Declaration
@@ -66,17 +67,20 @@ async def start(
         raise NotFound(f"no workflow {workflow}")
     declaration = Declaration.model_validate(known.current.declaration)
     await asyncio.to_thread(check_input, declaration, event.body)  # a large body takes a while
-    key, now = f"{workflow}\nmanual\n{idempotency_key}", clock.now()
+    key, now, document = f"{workflow}\nmanual\n{idempotency_key}", clock.now(), event.document()
+    flow = flow_keys(declaration, document)
     new = NewExecution(
         id=new_id(),
         workflow=workflow,
         version=known.current.version,
         trigger=Trigger.MANUAL,
-        event=event.document(),
+        event=document,
         accepted_at=now,
         dedupe_keys=[key] if idempotency_key else (),
         dedupe_until=now + remembered if idempotency_key else None,
         trace=traceparent(),
+        keys=flow.keys,
+        priority=flow.priority,
     )
     [accepted] = await store.accept([new])
     return accepted
@@ -155,15 +159,22 @@ async def replay(
         raise NotFound(f"no execution {execution_id}")
     if not first.status.is_final:
         raise Conflict(f"execution {execution_id} has not ended: {first.status}")
+    wanted = await _version(store, first, version)
+    published = await store.version(first.workflow, wanted)
+    flow = FlowKeys()
+    if published is not None and published.declaration is not None:
+        flow = flow_keys(Declaration.model_validate(published.declaration), first.event).of_replay()
     again = NewExecution(
         id=new_id(),
         workflow=first.workflow,
-        version=await _version(store, first, version),
+        version=wanted,
         trigger=Trigger.REPLAY,
         event=first.event,
         accepted_at=clock.now(),
         replay_of=first.id,
         steps=_steps_before(first, from_step),
+        keys=flow.keys,
+        priority=flow.priority,
     )
     await store.accept([again])
     return again.id

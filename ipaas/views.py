@@ -44,6 +44,7 @@ class ExecutionSummary(BaseModel):
 
 class ExecutionView(ExecutionSummary):
     waiting_for: str | None
+    """What a step waits for; of an accepted one why it is not admitted yet: `concurrency customer=42`."""
     event: Any
     output: Any
     steps: list[StepView]
@@ -124,7 +125,9 @@ def summary(execution: Execution, ui_url: str | None) -> ExecutionSummary:
 
 def view(execution: Execution, ui_url: str | None) -> ExecutionView:
     """An execution as `GET /api/executions/{id}` and `ipaas executions show` give it."""
-    waits_for = waiting_for(open_waits(execution.waits)) if execution.status is Status.WAITING else None
+    waits_for = execution.waiting_for
+    if execution.status is Status.WAITING:
+        waits_for = waiting_for(open_waits(execution.waits))
     return ExecutionView(**shown(execution, ui_url) | {"waiting_for": waits_for})
 
 

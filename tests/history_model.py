@@ -22,6 +22,7 @@ from flows.history import (
     Execution,
     HistoryStore,
     Hold,
+    Key,
     NewExecution,
     Refusal,
     Status,
@@ -37,7 +38,14 @@ T = TypeVar("T")
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 LONG, OVER = 3_600.0, -1.0  # seconds
-WORKFLOWS = ("waits", "cancels")
+DECLARED: dict[str, Any] = {
+    "waits": {"limit": 2},
+    "cancels": {"limit": 2, "overflow": "cancel"},
+    "by-key": [{"limit": 2}, {"limit": 1, "key": "event.customer"}],
+    "latest": [{"limit": 2}, {"limit": 1, "key": "event.customer", "overflow": "latest"}],
+}
+WORKFLOWS = tuple(DECLARED)
+CUSTOMERS = "abc"
 OWNERS = ("one/1", "two/2")
 PATHS = ("a", "b", "loop[0].a")
 ENDS = (Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.SKIPPED)
@@ -54,6 +62,9 @@ class Expected:
     workflow: str
     flow_run: str | None
     steps: dict[str, tuple[Status, Any]]
+    customer: str = ""
+    has_arrived: bool = False
+    """Whoever admits has seen it."""
     status: Status = Status.ACCEPTED
     is_admitted: bool = False
     is_claimed: bool = False
@@ -77,7 +88,7 @@ class Expected:
 
 @dataclass
 class Model:
-    limits: dict[str, int] = field(default_factory=lambda: {"waits": 2, "cancels": 2})
+    limits: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WORKFLOWS, 2))
     executions: dict[str, Expected] = field(default_factory=dict)
     """In the order they were accepted."""
     deliveries: dict[str, str] = field(default_factory=dict)
@@ -95,6 +106,35 @@ class Model:
 
     def waiting(self, workflow: str) -> list[Expected]:
         return self.of(lambda one: one.workflow == workflow and one.status is Status.ACCEPTED and not one.is_admitted)
+
+    def may_start(self, one: Expected) -> bool:
+        """It has room, and so has its key."""
+        return bool(self.room(one.workflow)) and not (one.customer and self.running_of(one))
+
+    def running_of(self, one: Expected) -> list[Expected]:
+        def is_alike(other: Expected) -> bool:
+            return (other.workflow, other.customer) == (one.workflow, one.customer)
+
+        return self.of(lambda other: is_alike(other) and other.is_admitted and not other.status.is_final)
+
+    def available(self, workflow: str) -> list[Expected]:
+        """Those that may be admitted, in order."""
+        found: list[Expected] = []
+        for one in self.waiting(workflow):
+            alike = [other for other in found if other.customer == one.customer]
+            if len(found) < self.room(workflow) and not (one.customer and (alike or self.running_of(one))):
+                found.append(one)
+        return found
+
+    def arrive(self, workflow: str) -> None:
+        """Of those that wait for their key, the newest one is left, and the oldest where it may start."""
+        new = [one for one in self.waiting(workflow) if not one.has_arrived]
+        for customer in {one.customer for one in new}:
+            alike = [one for one in self.waiting(workflow) if one.customer == customer]
+            for one in alike[0 if self.running_of(alike[0]) else 1 : -1]:
+                one.end(Status.SKIPPED)
+        for one in new:
+            one.has_arrived = True
 
     def to_dispatch(self, workflow: str) -> list[Expected]:
         def is_free(one: Expected) -> bool:
@@ -127,9 +167,8 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @initialize()
     def publish(self) -> None:
-        for workflow, overflow in zip(WORKFLOWS, ("wait", "cancel"), strict=True):
-            declaration = {"concurrency": {"limit": self.model.limits[workflow], "overflow": overflow}}
-            version = WorkflowVersion(workflow, "v1", "yaml", "", "", declaration=declaration)
+        for workflow, concurrency in DECLARED.items():
+            version = WorkflowVersion(workflow, "v1", "yaml", "", "", declaration={"concurrency": concurrency})
             self.do(self.store.publish(version))
 
     # Gateways, and whoever replays
@@ -160,12 +199,14 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def _new(self, workflow: str, keys: list[str], made_by_prefect: bool, **more: Any) -> NewExecution:
         self.accepted += 1
+        customer = CUSTOMERS[self.accepted % 3] if workflow in ("by-key", "latest") else ""
         return NewExecution(
             id=new_id(),
             workflow=workflow,
             version="v1",
             trigger=Trigger.WEBHOOK,
             event={"number": self.accepted},
+            keys=[Key.made("concurrency", "event.customer", customer, customer)] if customer else (),
             accepted_at=T0 + timedelta(seconds=self.accepted),
             dedupe_keys=keys,
             flow_run_id=f"run-{self.accepted}" if made_by_prefect else None,
@@ -178,7 +219,8 @@ class HistoryMachine(RuleBasedStateMachine):
                 return Accepted(self.model.deliveries[key], duplicate=True)
         self.model.deliveries |= dict.fromkeys(new.dedupe_keys, new.id)
         steps = {step.path: (step.status, step.output) for step in new.steps}
-        self.model.executions[new.id] = Expected(new.id, new.workflow, new.flow_run_id, steps)
+        customer = new.keys[0].shown if new.keys else ""
+        self.model.executions[new.id] = Expected(new.id, new.workflow, new.flow_run_id, steps, customer)
         return Accepted(new.id, duplicate=False)
 
     # Dispatchers
@@ -186,7 +228,8 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(min_value=1, max_value=4), claim=st.sampled_from([LONG, OVER]))
     def admit(self, limit: int, claim: float) -> None:
         model = self.model
-        available = {w: model.to_dispatch(w) + model.waiting(w)[: model.room(w)] for w in WORKFLOWS}
+        model.arrive("latest")
+        available = {w: model.to_dispatch(w) + model.available(w) for w in WORKFLOWS}
         for one in model.waiting("cancels")[model.room("cancels") :]:
             one.end(Status.CANCELLED)
 
@@ -250,9 +293,15 @@ class HistoryMachine(RuleBasedStateMachine):
             return Refusal.ENDED
         if one.status is Status.RUNNING and one.owner != owner and one.has_lease:
             return Refusal.HELD
-        if one.is_admitted or self.model.room(one.workflow):
+        if one.is_admitted:
             return None
         one.flow_run = flow_run or one.flow_run
+        if one.workflow == "latest":
+            self.model.arrive("latest")
+            if one.status.is_final:
+                return Refusal.ENDED
+        if self.model.may_start(one):
+            return None
         if one.workflow == "cancels":
             one.end(Status.CANCELLED)
             return Refusal.ENDED

@@ -19,6 +19,7 @@ from flows.engine.failures import (
     cancellation,
     error_document,
 )
+from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.invoke import Invoke, call_directly
 from flows.engine.journal import LEASE_SECONDS, DurableJournal, Journal, OpenJournal
 from flows.engine.parking import Parked
@@ -67,26 +68,34 @@ async def accept_event(
     flow_run_id: str | None = None,
     replay_of: str | None = None,
     dedupe_key: str | None = None,
+    alone: bool = False,
 ) -> str:
     """Accepts an event that came another way than through the gateway; its execution's id.
 
     Args:
+        alone: nothing else runs here that flow control could hold it back for.
         dedupe_key: who comes with the same one gets the same execution, for a day.
     """
     store, version = runtime.store, program.version
     if await store.version(version.workflow, version.version) is None:
         await store.publish(version)  # called from a script
+    document = event.document()
+    flow = FlowKeys() if alone else flow_keys(program.declaration, document, runtime.services.masker)
+    if replay_of:
+        flow = flow.of_replay()
     new = NewExecution(
         id=new_id(),
         workflow=version.workflow,
         version=version.version,
         trigger=trigger,
-        event=event.document(),
+        event=document,
         accepted_at=runtime.clock.now(),
         flow_run_id=flow_run_id,
         replay_of=replay_of,
         dedupe_keys=[dedupe_key] if dedupe_key else (),
         dedupe_until=runtime.clock.now() + DEDUPE_TIME if dedupe_key else None,
+        keys=flow.keys,
+        priority=flow.priority,
     )
     [accepted] = await store.accept([new])
     return accepted.execution_id
@@ -171,7 +180,8 @@ async def _run(
         outside=runtime.outside(runtime, execution),
         perform=perform,
     )
-    run = Run(Event.model_validate(execution.event), _scope(execution), steps)
+    event = _with_batch(program, execution.event)
+    run = Run(Event.model_validate(event), _scope(execution) | {"event": event}, steps)
     runtime.running[execution.id] = running
     limit = asyncio.timeout_at(deadline)
     try:
@@ -230,6 +240,11 @@ async def _perform(program: Program, run: Run) -> Any:
     except Exception as failure:
         await program.on_failure(run, failure)
         raise
+
+
+def _with_batch(program: Program, event: Any) -> Any:
+    """One that was not gathered with others (a replay, `--local`) is a batch by itself."""
+    return {**event, "batch": [event]} if program.declaration.batch and "batch" not in event else event
 
 
 def _scope(execution: Execution) -> dict[str, Any]:

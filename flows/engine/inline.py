@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from flows.engine.execution import accept_event, run_execution
 from flows.engine.invoke import Invoke, call_directly
@@ -40,7 +41,7 @@ async def run_inline(
         program_of: compiles a workflow that is called, which must be published in the runtime's history.
     """
     store = runtime.store
-    root = await accept_event(runtime, program, event, trigger=trigger)
+    root = await accept_event(runtime, program, event, trigger=trigger, alone=True)
     programs = {(program.version.workflow, program.version.version): program}
     begun = {root: None}
     while True:
@@ -55,6 +56,8 @@ async def run_inline(
                 )
         executions = [found for one in begun if (found := await store.execution(one))]
         due = [wait.due_at for one in executions for wait in one.waits if wait.due_at and wait.ended_at is None]
+        if admitted.due is not None:
+            due.append(runtime.clock.now() + timedelta(seconds=admitted.due))
         if executions[0].status.is_final or not due:
             return executions[0]
         await runtime.clock.sleep(max((min(due) - runtime.clock.now()).total_seconds(), 0.0))

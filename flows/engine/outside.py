@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from flows.engine.flow_keys import flow_keys
 from flows.engine.parking import Parking
 from flows.history import Delivery, Execution, NewExecution, NewWait, Trigger, signal_address
 from flows.language.definition import Declaration
@@ -72,20 +73,24 @@ class HistoryOutside:
         if known is None:
             raise NotFound(f"no workflow {workflow}; a workflow that is called must have been deployed")
         event = Event(body=body)
-        check_input(Declaration.model_validate(known.current.declaration), event.body)
+        declaration, document = Declaration.model_validate(known.current.declaration), event.document()
+        check_input(declaration, event.body)
+        flow = flow_keys(declaration, document, self._runtime.services.masker)
         now = self._runtime.clock.now()
         called = NewExecution(
             id=new_id(),
             workflow=workflow,
             version=known.current.version,
             trigger=Trigger.CALL,
-            event=event.document(),
+            event=document,
             accepted_at=now,
             parent_id=self._execution.id,
             parent_path=path if answers else None,
             depth=depth,
             dedupe_keys=[f"call:{self._execution.id}:{path}"],  # the step may run again after a crash
             dedupe_until=now + _CALLED_TIME,
+            keys=flow.keys,
+            priority=flow.priority,
         )
         [accepted] = await self._store.accept([called])
         self._runtime.more_may_start()

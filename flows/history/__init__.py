@@ -22,10 +22,12 @@ from flows.history.memory import MemoryStore
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
+    Admitted,
     Delivery,
     Execution,
     Hold,
     Json,
+    Key,
     Limits,
     NewExecution,
     NewWait,
@@ -46,6 +48,7 @@ from foundation.clock import Clock
 __all__ = [
     "Accepted",
     "Admission",
+    "Admitted",
     "Archive",
     "Callers",
     "Catalogue",
@@ -56,6 +59,7 @@ __all__ = [
     "Hold",
     "Inbox",
     "Json",
+    "Key",
     "Limits",
     "MemoryStore",
     "NewExecution",

@@ -8,48 +8,90 @@ execution's (`SKIP LOCKED`), so the other order is free: `running.begin` locks t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, func, select, update
 
 from flows.history import payloads, waits
+from flows.history.arriving import Arriving
 from flows.history.database_time import DatabaseTime
-from flows.history.documents import HANDED_OVER_CHARACTERS, handed_over, to_document
+from flows.history.documents import HANDED_OVER_CHARACTERS, from_document, handed_over, to_document
 from flows.history.ends import end
+from flows.history.flow_control import QUEUE, limit_reached
+from flows.history.lanes import MOST_AT_ONCE, locked, waiting_in
 from flows.history.models import HAS_SLOT, IS_TO_DISPATCH, IS_WAITING, events, executions, workflows
-from flows.history.records import Execution, Status
-from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, execution_of, limit_reached
+from flows.history.passing import Passing
+from flows.history.records import Admitted, Execution, Refusal, Status
+from flows.history.rows import execution_of
+from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW, Rules, rules_of
 from flows.history.turns import in_turn
 
-_CANCELLED_AT_ONCE = 1_000
-"""Executions of a workflow that one call ends because they are beyond the limit; the next call goes on."""
-
-Limits = Mapping[str, tuple[int, str]]
-"""By workflow: how many of its executions are admitted at once, and what becomes of the others."""
+Limits = Mapping[str, "Limit"]
+"""By workflow."""
 Candidate = Row[Any]
 """An execution's id and accepted_at."""
 
 
-def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> list[Execution]:
+NO_RULES = Rules({})
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many of a workflow's executions are admitted at once, and what becomes of the others.
+
+    Attributes:
+        rules: what else holds for those that have keys.
+    """
+
+    number: int = DEFAULT_LIMIT
+    overflow: str = DEFAULT_OVERFLOW
+    rules: Rules | None = None
+
+    @property
+    def cancels(self) -> bool:
+        """Whatever waits beyond it is cancelled, with or without keys."""
+        return self.overflow == "cancel" and (self.rules is None or "" not in self.rules.limits)
+
+    @classmethod
+    def of(cls, number: int, overflow: str, rules: str | None) -> Limit:
+        return cls(number, overflow, None if rules is None else rules_of(from_document(rules), number))
+
+
+def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> Admitted:
     waits.wake(connection, limit, time)
-    waiting, to_dispatch = _queued(connection, IS_WAITING), _queued(connection, IS_TO_DISPATCH)
+    waiting = {row[0]: row[1] for row in connection.execute(_WAITING_WORKFLOWS)}
+    to_dispatch = list(connection.execute(_TO_DISPATCH).scalars())
     if not waiting and not to_dispatch:
-        return []
-    limits = locked_limits(connection, waiting)
+        return Admitted()
+    limits = locked_limits(connection, list(waiting))
     rooms = room(connection, limits)
     now = time.read(connection)
-    queues = []
+    queues: list[list[Candidate]] = []
+    passings: list[tuple[Passing, list[Candidate]]] = []
     for workflow in sorted({*waiting, *to_dispatch}):
         queue = _unclaimed(connection, workflow, limit, now) if workflow in to_dispatch else []
-        if vacant := min(rooms.get(workflow, 0), limit):
-            queue += _oldest(connection, _queue(workflow, IS_WAITING).limit(vacant))
+        vacant, its = min(rooms.get(workflow, 0), limit), limits.get(workflow, Limit())
+        if workflow in waiting and (its.rules or waiting[workflow] != QUEUE):
+            lanes = Arriving(connection, workflow, its.rules or NO_RULES, time, now)
+            lanes.arrive()
+            passing = Passing(lanes)
+            passings.append((passing, passing.candidates(vacant)))
+            queue += passings[-1][1]
+        elif vacant:
+            queue += locked(connection, waiting_in(workflow, QUEUE).limit(vacant))
         if queue:
             queues.append(queue)
-        if limits.get(workflow, (0, ""))[1] == "cancel":
-            _end_overflow(connection, workflow, limits[workflow][0], rooms[workflow], time)
+        if its.cancels:
+            _end_overflow(connection, workflow, its.number, rooms[workflow], time)
     queues.sort(key=lambda queue: (queue[0].accepted_at, queue[0].id))
-    return _hand_over(connection, [one.id for one in in_turn(queues, limit)], now, now + timedelta(seconds=claim))
+    chosen = [one.id for one in in_turn(queues, limit)]
+    for passing, passed in passings:
+        passing.settle(set(chosen), passed)
+    dues = [due for passing, _ in passings if (due := passing.due) is not None]
+    soonest = max((min(dues) - now).total_seconds(), 0.0) if dues else None
+    return Admitted(_hand_over(connection, chosen, now, now + timedelta(seconds=claim)), soonest)
 
 
 def queued_workflows(condition: TextClause) -> Select[tuple[str]]:
@@ -66,11 +108,10 @@ def locked_limits(connection: Connection, names: Sequence[str]) -> Limits:
     if not names:
         return {}
     table = workflows.c
-    query = select(table.name, table.concurrency_limit, table.overflow).where(table.name.in_(names))
+    columns = (table.name, table.concurrency_limit, table.overflow, table.flow_control)
+    query = select(*columns).where(table.name.in_(names))
     known = connection.execute(query.order_by(table.name).with_for_update(key_share=True))
-    return dict.fromkeys(names, (DEFAULT_LIMIT, DEFAULT_OVERFLOW)) | {
-        name: (limit, overflow) for name, limit, overflow in known
-    }
+    return dict.fromkeys(names, Limit()) | {name: Limit.of(*its) for name, *its in known}
 
 
 def room(connection: Connection, limits: Limits) -> dict[str, int]:
@@ -79,36 +120,50 @@ def room(connection: Connection, limits: Limits) -> dict[str, int]:
         return {}
     query = select(executions.c.workflow, func.count()).where(HAS_SLOT, executions.c.workflow.in_(limits))
     used = {row[0]: row[1] for row in connection.execute(query.group_by(executions.c.workflow))}
-    return {workflow: max(limit - used.get(workflow, 0), 0) for workflow, (limit, _) in limits.items()}
+    return {workflow: max(limit.number - used.get(workflow, 0), 0) for workflow, limit in limits.items()}
 
 
-def _queued(connection: Connection, condition: TextClause) -> list[str]:
-    return list(connection.execute(queued_workflows(condition)).scalars())
+def _with_last_lane() -> Select[tuple[str, str]]:
+    found = queued_workflows(IS_WAITING).subquery()
+    lane = select(executions.c.lane).where(IS_WAITING, executions.c.workflow == found.c.workflow)
+    return select(found.c.workflow, lane.order_by(executions.c.lane.desc()).limit(1).scalar_subquery())
 
 
-def _queue(workflow: str, condition: TextClause) -> Select[Any]:
-    table = executions.c
-    query = select(table.id, table.accepted_at).where(condition, table.workflow == workflow)
-    return query.order_by(table.accepted_at, table.id)
-
-
-def _oldest(connection: Connection, queue: Select[Any]) -> list[Candidate]:
-    return list(connection.execute(queue.with_for_update(key_share=True, skip_locked=True)))
+_WAITING_WORKFLOWS, _TO_DISPATCH = _with_last_lane(), queued_workflows(IS_TO_DISPATCH)
+"""Those that have executions that wait, each with the last lane that one of its waits in; and that have some to hand
+over. Built once: that takes as long as to ask."""
 
 
 def _unclaimed(connection: Connection, workflow: str, limit: int, now: datetime) -> list[Candidate]:
-    claimed_until = executions.c.claimed_until
-    queue = _queue(workflow, IS_TO_DISPATCH).where(claimed_until.is_(None) | (claimed_until <= now))
-    return _oldest(connection, queue.limit(limit))
+    table = executions.c
+    query = select(table.id, table.accepted_at).where(IS_TO_DISPATCH, table.workflow == workflow)
+    query = query.where(table.claimed_until.is_(None) | (table.claimed_until <= now))
+    return locked(connection, query.order_by(table.accepted_at, table.id).limit(limit))
 
 
 def _end_overflow(connection: Connection, workflow: str, limit: int, room: int, time: DatabaseTime) -> None:
-    beyond = _oldest(connection, _queue(workflow, IS_WAITING).offset(room).limit(_CANCELLED_AT_ONCE))
-    end_beyond_limit(connection, [one.id for one in beyond], limit, time)
+    beyond = locked(connection, waiting_in(workflow, QUEUE).offset(room).limit(MOST_AT_ONCE))
+    end_beyond_limit(connection, [one.id for one in beyond if one.started_at is None], limit, time)
 
 
 def end_beyond_limit(connection: Connection, execution_ids: Sequence[str], limit: int, time: DatabaseTime) -> None:
     end(connection, execution_ids, Status.CANCELLED, time, error=to_document(limit_reached(limit)))
+
+
+def enter(
+    connection: Connection, row: Mapping[Any, Any], limits: Limits, now: datetime, time: DatabaseTime
+) -> Refusal | None:
+    """Whether one that begins without having been admitted may; its row and the workflow's are locked."""
+    limit, has_room = limits[row["workflow"]], room(connection, limits)[row["workflow"]] > 0
+    refusal = None if has_room else Refusal.FULL
+    if limit.rules or row["lane"] != QUEUE:
+        lanes = Arriving(connection, row["workflow"], limit.rules or NO_RULES, time, now)
+        lanes.arrive()
+        refusal = Passing(lanes).enter(row["id"], has_room=has_room)
+    if refusal is Refusal.FULL and not has_room and limit.cancels and row["started_at"] is None:
+        end_beyond_limit(connection, [row["id"]], limit.number, time)
+        return Refusal.ENDED
+    return refusal
 
 
 def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until: datetime) -> list[Execution]:
@@ -122,6 +177,7 @@ def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until:
         .where(table.id.in_(ids))
         .values(
             admitted_at=func.coalesce(table.admitted_at, at),
+            lane=QUEUE,
             claimed_until=case((made_by_prefect, None), else_=end_of_claim),
             dispatched_at=case((made_by_prefect, at), else_=table.dispatched_at),
         )

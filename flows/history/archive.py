@@ -10,7 +10,7 @@ from flows.history import payloads
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import to_document
 from flows.history.ends import end
-from flows.history.models import callers, deliveries, events, executions, kept_answers
+from flows.history.models import callers, deliveries, events, executions, kept_answers, lanes
 from flows.history.records import Execution, Json, Status
 from flows.history.rows import execution_of
 
@@ -47,5 +47,6 @@ def forget_deliveries(connection: Connection, limit: int, now: datetime) -> int:
     keys = connection.execute(over.with_for_update(skip_locked=True)).scalars().all()
     connection.execute(delete(deliveries).where(deliveries.c.key.in_(keys)))
     connection.execute(delete(callers).where(callers.c.until <= now))
+    connection.execute(delete(lanes).where(lanes.c.due.is_(None), lanes.c.since <= now))
     connection.execute(delete(kept_answers).where(kept_answers.c.expires_at <= now))
     return len(keys)

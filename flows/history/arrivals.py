@@ -11,7 +11,7 @@ from typing import cast
 from sqlalchemy import Connection, delete, insert
 from uuid_utils import uuid7
 
-from flows.history import known_deliveries, payloads
+from flows.history import flow_control, known_deliveries, payloads
 from flows.history.database import upsert
 from flows.history.documents import to_document
 from flows.history.models import events, executions, step_executions
@@ -35,6 +35,7 @@ class Arrival:
     def of(cls, new: NewExecution, limits: Limits) -> Arrival:
         large = LargeDocuments(new.id, limits.inline_bytes)
         event = {"id": str(uuid7()), "document": large.place(to_document(new.event))}
+        lane, queued_at = flow_control.place(new.accepted_at, new.keys, new.priority)
         execution = {
             "id": new.id,
             "workflow": new.workflow,
@@ -51,6 +52,9 @@ class Arrival:
             "trace": new.trace,
             "spent": 0.0,
             "runs": 0,
+            "lane": lane,
+            "queued_at": queued_at,
+            "flow_keys": flow_control.to_text(new.keys, new.priority),
             "parked_runs": 0,
         }
         keys = dict.fromkeys(digest(key) for key in new.dedupe_keys)

@@ -12,10 +12,12 @@ from flows.history.database import upsert
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, to_document
 from flows.history.failed import declared_failures
-from flows.history.models import executions, workflow_versions, workflows
+from flows.history.flow_control import ARRIVED, QUEUE
+from flows.history.models import IS_WAITING, executions, lanes, workflow_versions, workflows
 from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
-from flows.history.rows import Row, declared_limit, version_of, workflow_of
+from flows.history.rows import Row, version_of, workflow_of
+from flows.history.rules import declared_limit, declared_rules
 
 _VERSION = [column.name for column in workflow_versions.c]
 _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
@@ -36,6 +38,7 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime, tim
     limit, overflow = declared_limit(version.declaration)
     current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
     current["failures_of"] = document_or_none(declared_failures(version.declaration) or None)
+    current["flow_control"] = _change_rules(connection, version)
     statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
     statement = statement.on_conflict_do_update(
         index_elements=["name"],
@@ -46,6 +49,18 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime, tim
         return False
     polls.declare(connection, version.workflow, declared_polls(version.declaration), time)
     return True
+
+
+def _change_rules(connection: Connection, version: WorkflowVersion) -> str | None:
+    """The document of the version's rules. Where they are others than before, all that waits is looked at anew."""
+    of_this = workflows.c.name == version.workflow
+    known = connection.execute(select(workflows.c.flow_control).where(of_this).with_for_update()).scalar()
+    wanted = document_or_none(declared_rules(version.declaration))
+    if known is not None and wanted != known:
+        waits = (executions.c.workflow == version.workflow) & (executions.c.lane != QUEUE)
+        connection.execute(update(executions).where(IS_WAITING, waits).values(lane=ARRIVED))
+        connection.execute(delete(lanes).where(lanes.c.workflow == version.workflow))
+    return wanted
 
 
 def change(connection: Connection, name: str, values: Row) -> bool:

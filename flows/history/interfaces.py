@@ -18,6 +18,7 @@ from typing import Protocol
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
+    Admitted,
     Delivery,
     Execution,
     Hold,
@@ -98,7 +99,7 @@ class Inbox(Protocol):
 class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
-    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+    async def admit(self, *, limit: int, claim: float) -> Admitted:
         """Wakes what is due, admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
@@ -113,6 +114,12 @@ class Admission(Protocol):
         bounded, and nobody parses in a transaction.
 
         Where the workflow's overflow is `cancel`, what waits beyond the limit ends as cancelled.
+
+        An execution with keys is admitted when each of them lets it, too: no more have a slot than the limit of its key
+        allows, and its throttle gives it a turn. Before that, those with a key for `debounce` or `batch` are gathered
+        until their time has come: one is left, with the last event or with all of them, and the others end as skipped.
+        What an overflow of `cancel`, `replace` or `latest` ends, ends when the next execution with its key comes. One
+        whose key blocks it holds up no other.
 
         What a call costs does not grow with the queues.
 
@@ -349,7 +356,7 @@ class Archive(Protocol):
         ...
 
     async def forget_deliveries(self, *, limit: int) -> int:
-        """Deletes at most `limit` dedupe keys whose time is over; such notes on callers and kept answers, too.
+        """Deletes at most `limit` dedupe keys whose time is over; such notes on callers, answers and throttles, too.
 
         How many keys went.
         """

@@ -104,6 +104,8 @@ class WorkflowRow(_Row, table=True):
     overflow: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("'wait'")))
     failures_of: str | None = Field(default=None, sa_type=Text)
     """The patterns of its failure triggers, if it has any: the workflows whose failures start it."""
+    flow_control: str | None = Field(default=None, sa_type=Text)
+    """`flow_control.declared_rules` as a document; NULL: it has none."""
 
 
 class WorkflowVersionRow(_Row, table=True):
@@ -136,7 +138,7 @@ class ExecutionRow(_Row, table=True):
         _partial("flow_run_id"),
         _partial("finished_at"),
         _partial("replay_of"),
-        _partial("workflow", "accepted_at", "id", name="ix_executions_waiting", where=IS_WAITING),
+        _partial("workflow", "lane", "queued_at", "id", name="ix_executions_waiting", where=IS_WAITING),
         _partial("workflow", name="ix_executions_slots", where=HAS_SLOT),
         _partial("workflow", "accepted_at", "id", name="ix_executions_to_dispatch", where=IS_TO_DISPATCH),
     )
@@ -173,6 +175,42 @@ class ExecutionRow(_Row, table=True):
     cancel_requested: str | None = Field(default=None, sa_type=Text)
     claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    lane: str = Field(sa_column=Column(PlainText, nullable=False, server_default=text("''")))
+    """Where it waits for its slot, see `flow_control`."""
+    queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Its place there: when it was accepted, put ahead by its priority."""
+    flow_keys: str | None = Field(default=None, sa_type=Text)
+    """`flow_control.to_text`"""
+
+
+class LaneRow(_Row, table=True):
+    """What is known of a key beyond who waits for it. Written by whoever has the workflow's row locked."""
+
+    __tablename__ = "lanes"
+    __table_args__ = (_partial("workflow", "rule", "due", name="ix_lanes_due", where=text("due IS NOT NULL")),)
+
+    workflow: str = Field(sa_type=PlainText, primary_key=True)
+    lane: str = Field(sa_type=PlainText, primary_key=True)
+    rule: str = Field(sa_type=PlainText)
+    since: datetime = Field(sa_type=UtcDateTime)
+    """debounce, batch: when the first event came. throttle: see `Throttle.free_at`."""
+    due: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When something becomes of those that wait in it; NULL: nobody does."""
+    leader: str | None = Field(default=None, sa_type=PlainText)
+    """The execution that runs instead of the others, while they are being ended."""
+
+
+class OverflowRow(_Row, table=True):
+    """Who waits, wherever, and has a key of a limit whose overflow is not `wait`. Some have been admitted since."""
+
+    __tablename__ = "overflow"
+    __table_args__ = (Index(None, "workflow", "lane"),)
+
+    execution_id: str = Field(
+        sa_column=Column(PlainText, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True)
+    )
+    lane: str = Field(sa_type=PlainText, primary_key=True)
+    workflow: str = Field(sa_type=PlainText)
 
 
 class StepExecutionRow(_Row, table=True):
@@ -321,6 +359,8 @@ workflows = _table("workflows")
 workflow_versions = _table("workflow_versions")
 events = _table("events")
 executions = _table("executions")
+lanes = _table("lanes")
+overflow = _table("overflow")
 step_executions = _table("step_executions")
 deliveries = _table("deliveries")
 callers = _table("callers")

@@ -16,12 +16,12 @@ from flows.history.database import upsert
 from flows.history.models import payload_uses, payloads
 from flows.history.rows import Row
 
-_REFERENCE = "sha256:"
+REFERENCE = "sha256:"
 
 
 def is_reference(text: str | None) -> bool:
     """Whether it stands for a document that is kept aside."""
-    return text is not None and text.startswith(_REFERENCE)
+    return text is not None and text.startswith(REFERENCE)
 
 
 class LargeDocuments:
@@ -37,7 +37,7 @@ class LargeDocuments:
             return document
         digest = hashlib.sha256(document.encode()).hexdigest()
         self.documents[digest] = document
-        return _REFERENCE + digest
+        return REFERENCE + digest
 
 
 def keep(connection: Connection, writes: Iterable[LargeDocuments]) -> None:
@@ -66,13 +66,11 @@ def _insert(connection: Connection, documents: Mapping[str, str]) -> None:
 def whole(connection: Connection, rows: Iterable[Mapping[Any, Any]], *columns: str) -> list[Row]:
     """The rows with the documents that they refer to in these columns."""
     found = [dict(row) for row in rows]
-    places = [
-        (row, column) for row in found for column in columns if row[column] and row[column].startswith(_REFERENCE)
-    ]
+    places = [(row, column) for row in found for column in columns if row[column] and row[column].startswith(REFERENCE)]
     if places:
-        digests = {row[column].removeprefix(_REFERENCE) for row, column in places}
+        digests = {row[column].removeprefix(REFERENCE) for row, column in places}
         query = select(payloads.c.hash, payloads.c.document).where(payloads.c.hash.in_(digests))
-        documents = {_REFERENCE + digest: document for digest, document in connection.execute(query)}
+        documents = {REFERENCE + digest: document for digest, document in connection.execute(query)}
         for row, column in places:
             row[column] = documents[row[column]]
     return found

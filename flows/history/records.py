@@ -6,13 +6,15 @@ Times are timezone-aware UTC. Ids are UUIDv7 strings, so their order is the orde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 Json = Any
+Rule = Literal["concurrency", "throttle", "debounce", "batch"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,34 @@ class Workflow:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What an execution counts as under a rule of its workflow's flow control."""
+
+    rule: Rule
+    of: str
+    """The rule's expression; "" where the rule is for the whole workflow."""
+    value: str
+    """A digest of what the expression came to for this event."""
+    shown: str = field(default="", compare=False)
+    """For people: `customer=42`, masked."""
+
+    @classmethod
+    def made(cls, rule: Rule, of: str, value: str, shown: str = "") -> Key:
+        """The key of a value."""
+        return cls(rule, of, hashlib.sha256(f"{of}\0{value}".encode("utf-8", "surrogatepass")).hexdigest()[:24], shown)
+
+    @property
+    def lane(self) -> str:
+        """Where those wait that wait for it."""
+        return self.rule[0] + self.value
+
+    @property
+    def words(self) -> str:
+        """`concurrency customer=42`"""
+        return f"{self.rule} {self.shown}".rstrip()
+
+
+@dataclass(frozen=True)
 class NewExecution:
     """What is stored when an event is accepted: the event and its execution, in one transaction."""
 
@@ -118,6 +148,10 @@ class NewExecution:
     """The W3C `traceparent` of the span that accepted it; None when nothing is traced."""
     steps: Sequence[StepExecution] = ()
     """Steps that count as finished: what `replay --from` takes over from the first execution."""
+    keys: Sequence[Key] = ()
+    """For the rules of its workflow's flow control; it counts for those that it has a key for."""
+    priority: float = 0.0
+    """Seconds by which it is put ahead in its workflow's queue."""
 
 
 @dataclass(frozen=True)
@@ -280,6 +314,8 @@ class Execution:
     """{by, reason} once someone asked to cancel it."""
     replayed_by: str | None = None
     """Its newest replay. Known to `execution` and `executions`."""
+    waiting_for: str | None = None
+    """What an accepted one waits for before it is admitted: `concurrency customer=42`."""
     steps: Sequence[StepExecution] = field(default=())
     waits: Sequence[Wait] = field(default=())
     """What its steps wait for, and what they have waited for. Known to `execution` and `begin`."""
@@ -288,6 +324,18 @@ class Execution:
     def hold(self) -> Hold:
         """The right to write for it, as of now."""
         return Hold(self.id, self.owner, self.runs)
+
+
+class Admitted(list[Execution]):
+    """The executions that were admitted.
+
+    Attributes:
+        due: in how many seconds there will be something to do that no event and no end brings about; None: never.
+    """
+
+    def __init__(self, executions: Iterable[Execution] = (), due: float | None = None) -> None:
+        super().__init__(executions)
+        self.due = due
 
 
 @dataclass(frozen=True)

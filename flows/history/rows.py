@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.history import flow_control
 from flows.history.documents import document_or_none, from_document, limited_document
 from flows.history.records import (
     Execution,
@@ -26,7 +27,6 @@ _DOCUMENTS = ("output", "error", "answer", "cancel_requested")
 _EXECUTION = tuple(name for name in Execution.__dataclass_fields__ if name not in ("event", "steps", "waits"))
 _STEP = tuple(StepExecution.__dataclass_fields__)
 _WAIT = tuple(Wait.__dataclass_fields__)
-DEFAULT_LIMIT, DEFAULT_OVERFLOW = 10, "wait"
 KEPT_FOR_CALLER = 30 * 86_400.0
 """Seconds that the end of a called execution is kept for a caller that has not begun to wait for it."""
 
@@ -40,6 +40,8 @@ def execution_of(
     values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
     values |= {name: from_document(values[name]) for name in _DOCUMENTS}
     values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
+    if values["admitted_at"] is None and values["status"] is Status.ACCEPTED:
+        values["waiting_for"] = flow_control.waiting_for(row["lane"], flow_control.from_text(row["flow_keys"])[0])
     return Execution(**values, event=event, steps=in_order_of_start(steps), waits=waits)
 
 
@@ -73,16 +75,6 @@ def workflow_of(row: Mapping[Any, Any]) -> Workflow:
     )
 
 
-def declared_limit(declaration: Json) -> tuple[int, str]:
-    """The concurrency limit and the overflow that a version's declaration asks for."""
-    asked = declaration.get("concurrency") if isinstance(declaration, Mapping) else None
-    if isinstance(asked, int):
-        asked = {"limit": asked}
-    elif not isinstance(asked, Mapping):
-        asked = {}
-    return asked.get("limit", DEFAULT_LIMIT), asked.get("overflow", DEFAULT_OVERFLOW)
-
-
 def checked_limit(limit: int) -> int:
     """Raises ValueError."""
     if limit < 0:
@@ -94,12 +86,6 @@ def require_end(status: Status) -> None:
     """Raises ValueError."""
     if not status.is_final:
         raise ValueError(f"{status} is no end")
-
-
-def limit_reached(limit: int) -> dict[str, Json]:
-    """The error of an execution that its workflow's overflow `cancel` ended."""
-    message = f"cancelled: the workflow's limit of {limit} executions at once was reached"
-    return {"code": "cancelled", "message": message, "step": None}
 
 
 def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ...]:

@@ -19,6 +19,7 @@ from flows.history.database_time import DatabaseTime
 from flows.history.documents import from_document
 from flows.history.ends import ENDED, NOBODYS, UNFINISHED, end_open_steps, note_end
 from flows.history.failed import FAILURES
+from flows.history.flow_control import QUEUE
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
 from flows.history.records import Execution, Hold, Json, Limits, NewWait, Refusal, Status
@@ -45,14 +46,10 @@ def begin(
     if status is Status.RUNNING and row["owner"] != owner and row["lease_until"] and row["lease_until"] > now:
         return Refusal.HELD
     flow_run: Row = {} if flow_run_id is None else {"flow_run_id": flow_run_id}
-    if is_queued and not admission.room(connection, limits)[row["workflow"]]:
-        if flow_run:
-            connection.execute(update(executions).where(this).values(flow_run))
-        limit, overflow = limits[row["workflow"]]
-        if overflow != "cancel":
-            return Refusal.FULL
-        admission.end_beyond_limit(connection, [execution_id], limit, time)
-        return Refusal.ENDED
+    if is_queued and flow_run:
+        connection.execute(update(executions).where(this).values(flow_run))
+    if is_queued and (refusal := admission.enter(connection, row, limits, now, time)):
+        return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
         "admitted_at": row["admitted_at"] or now,
@@ -64,6 +61,7 @@ def begin(
         "owner": owner,
         "lease_until": now + timedelta(seconds=lease),
         "claimed_until": None,
+        "lane": QUEUE,
     }
     connection.execute(update(executions).where(this).values(begun | flow_run))
     execution = reads.execution(connection, this)

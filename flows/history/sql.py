@@ -20,6 +20,7 @@ from flows.history.payloads import LargeDocuments
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
+    Admitted,
     Delivery,
     Execution,
     Hold,
@@ -146,7 +147,7 @@ class SqlStore:
 
     # Admission
 
-    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+    async def admit(self, *, limit: int, claim: float) -> Admitted:
         return await self._write(partial(admission.admit, limit=limit, claim=claim, time=self._time))
 
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:

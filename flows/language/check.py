@@ -104,6 +104,7 @@ def _check_declaration(faults: Faults, declaration: Declaration, actions: Action
             faults.add(("triggers", index, "failure", "of"), own)
     if declaration.input is not None:
         _check_schema(faults, declaration.input)
+    _check_flow_control(faults, declaration)
     if not isinstance(declaration, Workflow):  # whose compiler looks at it
         check_answer(Place(faults, {}), declaration)
 
@@ -162,6 +163,26 @@ def _key_of(auth: AuthSpec, message: str) -> Sequence[str]:
         return ("scheme",)
     named = (key for key in auth.options if message.startswith(f"{key}: ") or f" no option {key!r}" in message)
     return list(named)[:1]
+
+
+def _check_flow_control(faults: Faults, declaration: Declaration) -> None:
+    limits = declaration.concurrency
+    paths: list[tuple[Path, str | None]] = [
+        (("concurrency", "key") if len(limits) == 1 else ("concurrency", index, "key"), one.key)
+        for index, one in enumerate(limits)
+    ]
+    singles = {name: getattr(declaration, name) for name in ("throttle", "debounce", "batch")}
+    paths += [((name, "key"), one.key) for name, one in singles.items() if one]
+    paths += [(("priority",), declaration.priority)] if isinstance(declaration.priority, str) else []
+    for path, source in paths:
+        if source is not None:
+            Place(faults, {}, path, EVENT_NAMES).expression(source)
+    gathers = [name for name in ("debounce", "batch") if singles[name]]
+    if len(gathers) > 1:
+        faults.add(("batch",), "debounce and batch exclude each other: one drops events, the other gathers them")
+    elif gathers and declaration.respond.when == "finished":
+        why = f"a sender can't be kept waiting for its own result: {gathers[0]} makes one execution of many events"
+        faults.add(("respond", "when"), why)
 
 
 def _check_schedule(faults: Faults, path: Path, schedule: Schedule) -> None:

@@ -14,16 +14,12 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVa
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
-    StrictInt,
     Tag,
     TypeAdapter,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -31,7 +27,18 @@ from pydantic import (
     model_validator,
 )
 
-from foundation.duration import WRITTEN, Seconds
+from flows.language.fields import Duration as Duration
+from flows.language.fields import Model as Model
+from flows.language.fields import Timeout as Timeout
+from flows.language.flow_control import (
+    DEFAULT_LIMIT,
+    Batch,
+    Concurrency,
+    Debounce,
+    Limits,
+    Priority,
+    Throttle,
+)
 
 Json = Any
 Path: TypeAlias = tuple[str | int, ...]
@@ -73,41 +80,11 @@ def _hook_path(value: str) -> str:
     return value
 
 
-_SECONDS: Final[TypeAdapter[float]] = TypeAdapter(Seconds)
-LONGEST_SECONDS: Final = 366 * 86_400
-"""What is longer is a mistake, and no timer takes every number."""
-
-
-def _duration(value: Any) -> float:
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
-    try:
-        seconds = _SECONDS.validate_python(None if isinstance(value, bool) else value)
-    except ValidationError:
-        raise ValueError(f"expected a duration like 30s or 5m, got {value!r}") from None
-    if seconds > LONGEST_SECONDS:
-        raise ValueError(f"a duration is at most 366d, got {value!r}")
-    return seconds
-
-
-def _positive(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError("must be longer than 0")
-    return seconds
-
-
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(WRITTEN | {"minimum": 0})]
-"""Seconds."""
-Timeout = Annotated[Duration, AfterValidator(_positive), WithJsonSchema(WRITTEN | {"exclusiveMinimum": 0})]
 Name = Annotated[
     str,
     AfterValidator(_name),
     WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": LONGEST_NAME}),
 ]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class AuthSpec(Model):
@@ -290,18 +267,6 @@ Trigger = Annotated[
 ]
 
 
-class Concurrency(Model):
-    """How many executions run at once, and what happens to the next one: it waits, or is cancelled."""
-
-    limit: StrictInt = Field(default=10, ge=1, le=10_000)
-    overflow: Literal["wait", "cancel"] = "wait"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"limit": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 class Respond(Model):
     """What the sender of a webhook gets. All but `when` belongs to `finished`.
 
@@ -342,7 +307,11 @@ class Declaration(Model):
     description: str = ""
     tags: tuple[str, ...] = ()
     triggers: tuple[Trigger, ...] = ()
-    concurrency: Concurrency = Concurrency()
+    concurrency: Limits = (Concurrency(),)
+    throttle: Throttle | None = None
+    debounce: Debounce | None = None
+    batch: Batch | None = None
+    priority: Priority = 0.0
     timeout: Timeout = 300.0
     input: Mapping[str, Json] | None = None
     respond: Respond = Respond()
@@ -360,6 +329,11 @@ class Declaration(Model):
             trigger.model_copy(update=default) if isinstance(trigger, Webhook) and trigger.path is None else trigger
             for trigger in triggers
         )
+
+    @property
+    def limit(self) -> int:
+        """How many of its executions run at once, whatever their keys are."""
+        return next((one.limit for one in self.concurrency if one.key is None), DEFAULT_LIMIT)
 
     @property
     def file(self) -> str | None:

@@ -25,10 +25,12 @@ class Event(BaseModel):
     method: str | None = None
     path: str | None = None
     received_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    batch: list[Event] = []
+    """Of a workflow with `batch`, the events that the execution is for, oldest first; this one is the first of them."""
 
     def document(self) -> dict[str, Any]:
         """The event as plain JSON: what is stored, and what expressions see."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude=None if self.batch else {"batch"})
 
 
 def parameter_schema(body: dict[str, Any] | None) -> dict[str, Any]:

@@ -53,6 +53,9 @@ def language_schema(actions: Actions) -> dict[str, Json]:
     """
     schema = _explained(Workflow.model_json_schema())
     definitions: dict[str, Any] = {name: _explained(part) for name, part in schema.pop("$defs").items()}
+    several = schema["properties"]["concurrency"]
+    several = {key: several[key] for key in ("type", "items", "minItems")}
+    schema["properties"]["concurrency"] = {"anyOf": [several["items"], several]}
     for name, keys in _ONE_OF.items():
         definitions[name]["anyOf"] = [{"required": [key]} for key in keys]
     for name, keys in _EITHER.items():

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from flows.language.definition import (
     TRIGGERS,
-    Concurrency,
     Declaration,
     Json,
     Path,
@@ -21,6 +20,7 @@ from flows.language.definition import (
     position_of,
 )
 from flows.language.faults import MOST_FAULTS, DefinitionErrors, written
+from flows.language.flow_control import Batch, Concurrency, Debounce, Throttle
 from flows.language.kinds import KINDS, tag
 from flows.language.wait import FOR_ANSWER, FOR_TIME, WaitFor
 from flows.language.workflow import Workflow
@@ -52,6 +52,9 @@ _MODELS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     (FOR_ANSWER,): WaitFor,
     **{("triggers", kind): model for kind, model in TRIGGERS.items()},
     ("concurrency",): Concurrency,
+    ("throttle",): Throttle,
+    ("debounce",): Debounce,
+    ("batch",): Batch,
     ("respond",): Respond,
 }
 """The model of what stands at a path, indexes and what is around a step left out: for the keys allowed there."""
@@ -115,7 +118,7 @@ def validated(model: type[M], data: Json, keys: Keys, *, file: str | None, posit
         return model.model_validate(data)
     except ValidationError as invalid:
         found = [fault for fault in invalid.errors(include_url=False) if not _is_follow_up(fault)]
-        faults = [_fault(fault, keys) for fault in found[:MOST_FAULTS]]
+        faults = [_fault(_as_written(fault, data), keys) for fault in found[:MOST_FAULTS]]
     placed = [(position_of(positions, path), message) for path, message in faults]
     raise DefinitionErrors(
         [
@@ -134,6 +137,14 @@ def text_of(path: pathlib.Path, name: str | None) -> str:
         raise DefinitionError(f"can't be read: {error.strerror}", file=name) from None
     except UnicodeDecodeError:
         raise DefinitionError("the file is not UTF-8", file=name) from None
+
+
+def _as_written(fault: Any, data: Json) -> Any:
+    """A single limit is read as a list of one."""
+    key, *rest = fault["loc"] or ("",)
+    if key == "concurrency" and rest[:1] == [0] and not isinstance(data[key], (list, tuple)):
+        return {**fault, "loc": (key, *rest[1:])}
+    return fault
 
 
 def _is_follow_up(fault: Any) -> bool:

@@ -70,7 +70,7 @@ async def deploy_version(client: PrefectClient, store: HistoryStore, version: Wo
     Prefect's UI is the declared one again.
     """
     declaration = Declaration.model_validate(version.declaration)
-    limit, known = declaration.concurrency.limit, await store.workflow(declaration.name)
+    limit, known = declaration.limit, await store.workflow(declaration.name)
     deployment_id = await _deploy(client, version, declaration, limit=limit, active=known is None or known.active)
     await store.publish(version)
     await store.set_deployment(declaration.name, deployment_id)

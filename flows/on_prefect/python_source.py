@@ -107,7 +107,11 @@ def workflow(
     triggers: Sequence[TriggerSpec] = (),
     name: str | None = None,
     tags: Sequence[str] = (),
-    concurrency: int | Mapping[str, Any] = 10,
+    concurrency: int | Mapping[str, Any] | Sequence[Mapping[str, Any]] = 10,
+    throttle: Mapping[str, Any] | None = None,
+    debounce: Mapping[str, Any] | None = None,
+    batch: Mapping[str, Any] | None = None,
+    priority: str | float = 0.0,
     timeout: str | float = "5m",
     input: Mapping[str, Any] | None = None,
     respond: Mapping[str, Any] | None = None,
@@ -132,9 +136,11 @@ def workflow(
             "tags": list(tags),
             "triggers": list(triggers),
             "concurrency": concurrency,
+            "priority": priority,
             "timeout": timeout,
         }
-        data |= {key: value for key, value in (("input", input), ("respond", respond)) if value is not None}
+        optional = {"throttle": throttle, "debounce": debounce, "batch": batch, "input": input, "respond": respond}
+        data |= {key: value for key, value in optional.items() if value is not None}
         line = function.__code__.co_firstlineno
         declaration = declare(Declaration, data, file=file, positions={(): Position(line)})
 

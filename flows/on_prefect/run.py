@@ -167,6 +167,8 @@ def state_of(status: Status, message: str | None) -> State[Any]:
         return Cancelled(message=message)
     if status is Status.SUCCEEDED:
         return Completed(message=message)
+    if status is Status.SKIPPED:
+        return Completed(message=message, name="Skipped")
     return Failed(message=message, name="TimedOut" if status is Status.TIMED_OUT else "Failed")
 
 

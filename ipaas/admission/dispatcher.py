@@ -34,6 +34,7 @@ CLAIM_SECONDS = 30.0
 """How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""
 TICK_SECONDS = 1.0
 """How often it looks for what another process accepted or ended (the command line, another gateway or worker)."""
+SHORTEST_WAIT_SECONDS = 0.005
 MAX_BACKOFF_SECONDS = 5.0
 WAKE_TRIES = 10
 """How many ticks a run that is about to be put back is waited for; Prefect itself schedules it a little later."""
@@ -65,6 +66,8 @@ class Dispatcher:
         self._poke = asyncio.Event()
         self._deployments: dict[str, str] = {}
         self._asleep: list[_Asleep] = []
+        self._due = TICK_SECONDS
+        """In how many seconds admission has something to do by itself: a debounce, a batch, a throttle."""
 
     def poke(self) -> None:
         """Something was accepted, or has ended."""
@@ -78,7 +81,7 @@ class Dispatcher:
                 while await self.dispatch_once():
                     pass
                 backoff = TICK_SECONDS
-                await self._wait(TICK_SECONDS)
+                await self._wait(min(max(self._due, SHORTEST_WAIT_SECONDS), TICK_SECONDS))
             except (httpx.HTTPError, IpaasError, OSError) as error:
                 logger.warning("could not hand executions to Prefect, trying again in %g s: %s", backoff, error)
                 await asyncio.sleep(backoff)
@@ -105,6 +108,7 @@ class Dispatcher:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
         admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS)
+        self._due = TICK_SECONDS if admitted.due is None else admitted.due
         self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
         await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
         await self._wake()

@@ -100,7 +100,7 @@ def _print(declaration: Declaration, picture: Picture) -> None:
             "description": declaration.description,
             "tags": ", ".join(declaration.tags),
             "triggers": ", ".join(triggers) or "none: it is started by hand",
-            "concurrency": declaration.concurrency.limit,
+            "concurrency": declaration.limit,
             "timeout": f"{declaration.timeout:g} s",
         }
     )

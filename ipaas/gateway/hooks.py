@@ -20,6 +20,7 @@ from connectors.webhooks import (
     handshake_methods,
     secret_headers,
 )
+from flows.engine.flow_keys import CompiledKeys, compile_keys
 from flows.expressions import Expression
 from flows.history import Accepted, HistoryStore, Workflow
 from flows.language.definition import Declaration, Respond, Webhook
@@ -56,6 +57,7 @@ class Hook:
     when: Expression | None
     schema: InputSchema | None
     respond: Respond
+    keys: CompiledKeys
 
     @property
     def path(self) -> str:
@@ -177,4 +179,5 @@ def _hook(workflow: Workflow, declaration: Declaration, webhook: Webhook) -> Hoo
         when=compile_when(webhook),
         schema=InputSchema(declaration.input) if declaration.input is not None else None,
         respond=declaration.respond,
+        keys=compile_keys(declaration),
     )

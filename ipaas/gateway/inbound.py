@@ -17,6 +17,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from flows.engine.flow_keys import FlowKeys
 from flows.history import Document
 from flows.language.event import Event
 from foundation.errors import ExpressionError
@@ -60,6 +61,8 @@ class Understood:
     event: Document
     dedupe: str | None
     """What the workflow's `dedupe` came to."""
+    flow: FlowKeys
+    """What flow control has to know of it."""
     dedupe_fault: str | None = None
     when_fault: str | None = None
     """Why it could not be decided whether the webhook wants it."""
@@ -91,10 +94,12 @@ def understand(hook: Hook, inbound: Inbound) -> Understood | None:
         return None
     _check_input(hook, payload.value)
     dedupe, dedupe_fault = _dedupe(hook, seen)
+    flow = hook.keys.of(seen)
     if kind == "body":
         _drop(payload.value, place)
     as_sent = payload.json if len(inbound.body) > INLINE_BYTES and kind != "body" else None
-    return Understood(_written(event, payload.value, as_sent), dedupe, dedupe_fault, when_fault)
+    written = _written(event, payload.value, as_sent)
+    return Understood(written, dedupe, flow, dedupe_fault, when_fault)
 
 
 def _headers(inbound: Inbound) -> dict[str, str]:

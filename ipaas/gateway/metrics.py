@@ -39,6 +39,7 @@ class Metrics:
         self.unverified = counter("ipaas_events_unverified", "Deliveries refused with 401.", "workflow", "reason")
         self.handshakes = counter("ipaas_handshakes", "Handshakes answered.", "workflow")
         self.empty_dedupe = counter("ipaas_dedupe_empty", "Events whose `dedupe` came out empty.", "workflow")
+        self.faulty_keys = counter("ipaas_keys_faulty", "Keys and priorities that could not be evaluated.", "workflow")
         self.hung_up = counter("ipaas_senders_hung_up", "Senders that left while waiting for a result.", "workflow")
         self.connections_refused = counter("ipaas_connections_refused", "Connections ended by the server.", "reason")
         self.dispatched = counter("ipaas_executions_dispatched", "Executions handed to Prefect.")

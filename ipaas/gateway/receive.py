@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from connectors.kit.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
-from flows.history import Accepted, Document, HistoryStore, NewExecution, Trigger
+from flows.history import Accepted, HistoryStore, NewExecution, Trigger
 from foundation.clock import Clock
 from foundation.errors import CredentialError, StorageUnavailable, VerificationFailed
 from foundation.ids import new_id
@@ -137,10 +137,8 @@ class Receiver:
                 keys = self._dedupe_keys(hook, request, understood, verified)
                 await self.rates.check_workflow(hook.workflow)
                 self.backlog.check(hook.workflow)
-                if understood.when_fault:
-                    self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
-                    self.metrics.undecided.labels(hook.workflow).inc()
-                return await self._accept(hook, understood.event, keys, started)
+                self._note_faults(hook, understood)
+                return await self._accept(hook, understood, keys, started)
 
     async def _match(self, method: str, path: str) -> Hook:
         hook = await self.hooks.find(path)
@@ -176,18 +174,32 @@ class Receiver:
             self.metrics.empty_dedupe.labels(hook.workflow).inc()
         return dedupe_keys(hook, understood.dedupe, verified, request.headers.get("idempotency-key"))
 
-    async def _accept(self, hook: Hook, event: Document, keys: Sequence[str], started: float) -> Accepted:
+    def _note_faults(self, hook: Hook, understood: Understood) -> None:
+        """What could not be evaluated for an event that is taken all the same: it is not lost for that.
+
+        An undecided `when` counts as wanted, a key as empty.
+        """
+        if understood.when_fault:
+            self._log.warning("workflow %s: when: %s", hook.workflow, understood.when_fault)
+            self.metrics.undecided.labels(hook.workflow).inc()
+        for fault in understood.flow.faults:
+            self._log.warning("workflow %s: %s", hook.workflow, fault)
+            self.metrics.faulty_keys.labels(hook.workflow).inc()
+
+    async def _accept(self, hook: Hook, understood: Understood, keys: Sequence[str], started: float) -> Accepted:
         now = self.clock.now()
         new = NewExecution(
             id=new_id(),
             workflow=hook.workflow,
             version=hook.version,
             trigger=Trigger.WEBHOOK,
-            event=event,
+            event=understood.event,
             accepted_at=now,
             dedupe_keys=keys,
             dedupe_until=now + timedelta(days=self.settings.dedupe_days) if keys else None,
             trace=traceparent(),
+            keys=understood.flow.keys,
+            priority=understood.flow.priority,
         )
         [accepted] = await self.store.accept([new])
         annotate({"ipaas.execution": accepted.execution_id})

@@ -20,10 +20,11 @@ from connectors.kit.call import Call
 from connectors.kit.descriptions import DESCRIPTIONS
 from connectors.kit.registry import registry
 from flows.engine.failures import error_document
+from flows.engine.flow_keys import flow_keys
 from flows.engine.runtime import Runtime
-from flows.history import Json, NewExecution, PollState, Trigger
+from flows.history import Json, NewExecution, PollState, Trigger, WorkflowVersion
 from flows.history.polled import declared_polls
-from flows.language.definition import Poll
+from flows.language.definition import Declaration, Poll
 from flows.language.event import Event
 from flows.language.polling import CompiledPoll
 from foundation.errors import IpaasError, NotFound, StorageUnavailable
@@ -143,20 +144,20 @@ class Poller:
                 f"{waiting} executions are waiting already: nothing more is asked for until some have begun"
             )
 
-    async def _trigger(self, claimed: PollState) -> tuple[CompiledPoll, str]:
+    async def _trigger(self, claimed: PollState) -> tuple[CompiledPoll, WorkflowVersion]:
         """The trigger as it is published now, and its version."""
         workflow = await self._store.workflow(claimed.workflow)
         declared = declared_polls(workflow.current.declaration).get(claimed.source) if workflow else None
         if workflow is None or declared is None:
             raise NotFound(f"workflow {claimed.workflow} has no poll {claimed.source} any more")
-        version = workflow.current.version
+        version = workflow.current
         known, compiled = self._compiled.get((claimed.workflow, claimed.source), (None, None))
-        if compiled is None or known != version:
+        if compiled is None or known != version.version:
             try:
                 compiled = CompiledPoll(Poll.model_validate(declared), DESCRIPTIONS)
             except ValidationError as error:
                 raise IpaasError(f"its trigger can't be read: {error}") from None
-            self._compiled[claimed.workflow, claimed.source] = version, compiled
+            self._compiled[claimed.workflow, claimed.source] = version.version, compiled
         return compiled, version
 
     async def _output(self, claimed: PollState, compiled: CompiledPoll) -> Json:
@@ -174,16 +175,21 @@ class Poller:
         output, _ = await run_attempts(action.action_name, lambda: action.fn(**arguments), call=call)
         return output
 
-    def _execution(self, claimed: PollState, version: str, body: Json) -> NewExecution:
+    def _execution(self, claimed: PollState, version: WorkflowVersion, body: Json) -> NewExecution:
         now = self._runtime.clock.now()
+        event = Event(body=body, received_at=now).document()
+        declaration = Declaration.model_validate(version.declaration)
+        flow = flow_keys(declaration, event, self._runtime.services.masker)
         return NewExecution(
             id=new_id(),
             workflow=claimed.workflow,
-            version=version,
+            version=version.version,
             trigger=Trigger.POLL,
-            event=Event(body=body, received_at=now).document(),
+            event=event,
             accepted_at=now,
             trace=traceparent(),
+            keys=flow.keys,
+            priority=flow.priority,
         )
 
     async def _failed(self, claimed: PollState, error: Exception) -> None:

@@ -13,11 +13,12 @@ from store_suite.callers import CallersSuite
 from store_suite.catalogue import CatalogueSuite
 from store_suite.dispatch import DispatchSuite
 from store_suite.failures import FailuresSuite
+from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
 from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
-from store_suite.waits import WaitsSuite
+from store_suite.waits import KeyedWaitsSuite, WaitsSuite
 
 
 class StoreSuite(
@@ -25,11 +26,13 @@ class StoreSuite(
     InboxSuite,
     DispatchSuite,
     AdmissionSuite,
+    FlowControlSuite,
     RunningSuite,
     HoldSuite,
     WaitsSuite,
     FailuresSuite,
     PollsSuite,
+    KeyedWaitsSuite,
     CallersSuite,
     ArchiveSuite,
 ):

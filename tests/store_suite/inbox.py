@@ -44,6 +44,7 @@ class InboxSuite:
             accepted_at=T0,
             replay_of="first",
             parent_id="parent",
+            waiting_for="concurrency",
         )
 
     async def test_answers_come_in_the_order_of_the_executions(self, store: HistoryStore) -> None:

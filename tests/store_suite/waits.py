@@ -28,6 +28,7 @@ from flows.history import (
     Delivery,
     Execution,
     HistoryStore,
+    Key,
     NewWait,
     Refusal,
     Status,
@@ -281,3 +282,64 @@ class WaitsSuite:
         await store.request_cancel(child, by="api", reason="")
 
         assert (await get(store, parent)).waits[0].answer == {"execution_id": child, "status": "cancelled"}
+
+
+class KeyedWaitsSuite:
+    """What waits outside keeps its keys, and holds nothing of theirs meanwhile."""
+
+    OF = "event.body.customer"
+    A = Key.made("concurrency", OF, "a", "customer=a")
+    TURN = Key.made("throttle", "", "")
+
+    async def declare(self, store: HistoryStore, *, overflow: str = "wait", **rules: Any) -> None:
+        by_key = {"limit": 1, "key": self.OF, "overflow": overflow}
+        await store.publish(a_version(declaration={"concurrency": [{"limit": 5}, by_key], **rules}))
+
+    async def test_one_that_waits_outside_leaves_its_key_to_another(self, store: HistoryStore) -> None:
+        await self.declare(store)
+        first = await parked(store, a_signal(), keys=[self.A])
+        second = await accepted(store, keys=[self.A], accepted_at=T0 + SECOND)
+        assert await admitted(store) == [second]
+
+        await send(store)
+        assert await admitted(store) == []
+        assert (await get(store, first)).waiting_for == "concurrency customer=a"
+        await begun(store, second)
+        await finish(store, second, Status.SUCCEEDED)
+        assert await admitted(store) == [first]
+
+    async def test_one_that_is_woken_uses_no_second_turn(self, store: HistoryStore) -> None:
+        await self.declare(store, throttle={"limit": 1, "per": 600})
+        first = await parked(store, a_signal(), keys=[self.TURN])
+        later = await accepted(store, keys=[self.TURN], accepted_at=T0 + SECOND)
+        assert await admitted(store) == []
+
+        await send(store)
+        assert await admitted(store) == [first]
+        assert (await get(store, later)).waiting_for == "throttle"
+
+    @pytest.mark.parametrize("overflow", ["cancel", "latest", "replace"])
+    async def test_one_that_is_woken_is_not_ended_for_what_came_later(self, store: HistoryStore, overflow: str) -> None:
+        await self.declare(store, overflow=overflow)
+        first = await parked(store, a_signal(), keys=[self.A])
+        second = await accepted(store, keys=[self.A], accepted_at=T0 + SECOND)
+        assert await admitted(store) == [second]
+        await send(store)
+        await accepted(store, keys=[self.A], accepted_at=T0 + 2 * SECOND)
+        await accepted(store, keys=[self.A], accepted_at=T0 + 3 * SECOND)
+        await admitted(store)
+
+        assert (await get(store, first)).status is Status.ACCEPTED
+
+    async def test_one_that_is_woken_is_not_gathered_again(self, store: HistoryStore) -> None:
+        debounced = Key.made("debounce", "", "")
+        await store.publish(a_version(declaration={"debounce": {"quiet": 10}}))
+        first = await accepted(store, keys=[debounced])
+        await admitted(store)
+        await store.publish(a_version("v2", declaration={}))
+        await begun(store, first)
+        assert await store.park(await hold_of(store, first), [a_signal()])
+        await store.publish(a_version("v3", declaration={"debounce": {"quiet": 10}}))
+
+        await send(store)
+        assert await admitted(store) == [first]

@@ -27,6 +27,7 @@ from flows.language.definition import (
     Schedule,
     Webhook,
 )
+from flows.language.flow_control import Batch, Debounce, Throttle
 from flows.language.kinds import KINDS
 from flows.language.repeat import Rounds
 from flows.language.step import Step
@@ -171,6 +172,10 @@ def test_generated_files_are_as_the_code_is(path: Path) -> None:
 
 KEYS = {
     "## The workflow": Workflow,
+    "### `concurrency`": Concurrency,
+    "### `throttle`": Throttle,
+    "### `debounce`": Debounce,
+    "### `batch`": Batch,
     "### `webhook`": Webhook,
     "### `schedule`": Schedule,
     "### `poll`": Poll,

@@ -8,49 +8,73 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flows.history.documents import handed_over
+from flows.history.flow_control import QUEUE, limit_reached
+from flows.history.memory.lanes import MemoryLanes
 from flows.history.memory.state import Kept
-from flows.history.memory.waits import MemoryWaits
-from flows.history.records import Execution, Status
-from flows.history.rows import limit_reached
+from flows.history.records import Admitted, Refusal, Status
 from flows.history.turns import in_turn
 
 
-class MemoryAdmission(MemoryWaits):
-    async def admit(self, *, limit: int, claim: float) -> Sequence[Execution]:
+class MemoryAdmission(MemoryLanes):
+    async def admit(self, *, limit: int, claim: float) -> Admitted:
         await self.wake(limit=limit)
         now = self._clock.now()
-        chosen = in_turn(self._queues(now), limit)
+        workflows = sorted({kept.execution.workflow for kept in self._in(Status.ACCEPTED) if kept.is_waiting})
+        for workflow in workflows:
+            self._arrive(workflow, now)
+        vacant = {workflow: min(self._room(workflow), limit) for workflow in workflows}
+        passed = {workflow: self._passing(workflow, vacant[workflow], now) for workflow in workflows}
+        chosen = in_turn(self._queues(passed, now), limit)
+        for workflow in workflows:
+            self._end_overflow(workflow, self._waiting(workflow, QUEUE)[self._room(workflow) :])
+            self._note_starts(workflow, [kept for kept in passed[workflow] if kept in chosen], now)
         for kept in chosen:
             self._admit(kept, now)
             kept.claimed_until = None if kept.execution.flow_run_id else now + timedelta(seconds=claim)
-        return [replace(kept.light(), event=handed_over(kept.event)) for kept in chosen]
+        dues = [self._due(workflow, len(passed[workflow]) >= vacant[workflow]) for workflow in workflows]
+        soonest = min((due for due in dues if due), default=None)
+        due = max((soonest - now).total_seconds(), 0.0) if soonest else None
+        return Admitted((replace(kept.light(), event=handed_over(kept.event)) for kept in chosen), due)
 
-    def _queues(self, now: datetime) -> list[list[Kept]]:
+    def _queues(self, passed: Mapping[str, Sequence[Kept]], now: datetime) -> list[list[Kept]]:
         """What may be handed over, by workflow."""
         free: dict[str, list[Kept]] = defaultdict(list)
-        waiting: dict[str, list[Kept]] = defaultdict(list)
         for kept in sorted(self._in(Status.ACCEPTED), key=lambda kept: kept.age):
-            if kept.is_waiting:
-                waiting[kept.execution.workflow].append(kept)
-            elif kept.execution.flow_run_id is None and (kept.claimed_until is None or kept.claimed_until <= now):
+            is_claimed = kept.claimed_until is not None and kept.claimed_until > now
+            if kept.has_slot and kept.execution.flow_run_id is None and not is_claimed:
                 free[kept.execution.workflow].append(kept)
-        for workflow, queue in waiting.items():
-            room = self._room(workflow)
-            free[workflow] += queue[:room]
-            self._end_overflow(workflow, queue[room:])
+        for workflow, queue in passed.items():
+            free[workflow] += queue
         return sorted((queue for queue in free.values() if queue), key=lambda queue: queue[0].age)
 
     def _end_overflow(self, workflow: str, beyond: Sequence[Kept]) -> bool:
         """Ends what is beyond the limit, where the workflow says so."""
         limit, overflow = self._limit(workflow)
-        if overflow == "cancel":
+        cancels = overflow == "cancel" and "" not in self._rules(workflow).limits
+        if cancels:
             for kept in beyond:
-                self._end_execution(kept, Status.CANCELLED, error=limit_reached(limit))
-        return overflow == "cancel"
+                if kept.execution.started_at is None:
+                    self._end_execution(kept, Status.CANCELLED, error=limit_reached(limit))
+        return cancels
+
+    def _enter(self, kept: Kept, now: datetime) -> Refusal | None:
+        """Whether one that begins without having been admitted may."""
+        workflow, again = kept.execution.workflow, kept.execution.started_at is not None
+        self._arrive(workflow, now)
+        if not kept.status.is_final and not self._room(workflow):
+            self._end_overflow(workflow, [kept])
+        if kept.status.is_final:
+            return Refusal.ENDED
+        is_blocked = kept.is_gathered or self._gate(workflow, now).blocks(kept.keys, again=again)
+        if is_blocked or not self._room(workflow):
+            return Refusal.FULL
+        self._note_starts(workflow, [kept], now)
+        return None
 
     def _admit(self, kept: Kept, now: datetime) -> None:
         if kept.execution.admitted_at is None:
             kept.change(admitted_at=now)
+            kept.lane = QUEUE
             if kept.execution.flow_run_id:
                 kept.dispatched_at = now
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from flows.history.memory.waits import MemoryWaits
+from flows.history.memory.lanes import MemoryLanes
 from flows.history.records import Execution, Page, Status
 
 
-class MemoryArchive(MemoryWaits):
+class MemoryArchive(MemoryLanes):
     async def execution(self, execution_id: str) -> Execution | None:
         kept = self._executions.get(execution_id)
         return replace(kept.whole(), replayed_by=self._replayed_by(execution_id)) if kept else None
@@ -54,11 +54,7 @@ class MemoryArchive(MemoryWaits):
         kept = self._executions.get(execution_id)
         if kept is None:
             return None
-        if not kept.status.is_final and kept.execution.cancel_requested is None:
-            kept.change(cancel_requested={"by": by, "reason": reason})
-        is_nowhere = kept.status is Status.ACCEPTED and kept.execution.flow_run_id is None
-        if kept.status is Status.WAITING or is_nowhere:
-            self._end_execution(kept, Status.CANCELLED)
+        self._request_cancel(kept, {"by": by, "reason": reason})
         return kept.ended()
 
     async def prune(self, *, before: datetime, limit: int) -> int:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.history.flow_control import ARRIVED, QUEUE
 from flows.history.memory.polls import MemoryPolls
 from flows.history.memory.state import KeptWorkflow, stored
 from flows.history.polled import declared_polls
-from flows.history.records import Workflow, WorkflowVersion
-from flows.history.rows import checked_limit, declared_limit
+from flows.history.records import Json, Workflow, WorkflowVersion
+from flows.history.rows import checked_limit
+from flows.history.rules import declared_limit, declared_rules
 
 EPOCH = datetime.min.replace(tzinfo=UTC)
 
@@ -31,12 +33,22 @@ class MemoryCatalogue(MemoryPolls):
         if known is not None and known.current == version.version:
             return False
         limit, overflow = declared_limit(version.declaration)
-        fresh = KeptWorkflow(version.version, limit, overflow, now)
+        fresh = KeptWorkflow(version.version, limit, overflow, now, rules=stored(declared_rules(version.declaration)))
         if known is not None:
             fresh = replace(fresh, active=known.active, deployment_id=known.deployment_id)
+            self._change_rules(version.workflow, known.rules, fresh.rules)
         self._workflows[version.workflow] = fresh
         self._declare_polls(version.workflow, declared_polls(version.declaration))
         return True
+
+    def _change_rules(self, workflow: str, before: Json, now: Json) -> None:
+        """Where they are others than before, all that waits is looked at anew."""
+        if before == now:
+            return
+        for kept in self._executions.values():
+            if kept.execution.workflow == workflow and kept.is_waiting and kept.lane != QUEUE:
+                kept.lane = ARRIVED
+        self._lanes = {key: lane for key, lane in self._lanes.items() if key[0] != workflow}
 
     async def workflows(self) -> Sequence[Workflow]:
         return [self._record(name) for name in sorted(self._workflows)]

@@ -29,8 +29,8 @@ class MemoryRunning(MemoryAdmission, MemoryFailures):
         if kept.status is Status.RUNNING and kept.execution.owner != owner and lease_until and lease_until > now:
             return Refusal.HELD
         kept.change(flow_run_id=flow_run_id or kept.execution.flow_run_id)
-        if kept.is_waiting and not self._room(kept.execution.workflow):
-            return Refusal.ENDED if self._end_overflow(kept.execution.workflow, [kept]) else Refusal.FULL
+        if kept.is_waiting and (refusal := self._enter(kept, now)):
+            return refusal
         self._admit(kept, now)
         kept.change(
             status=Status.RUNNING,

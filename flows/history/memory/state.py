@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.history import flow_control
 from flows.history.documents import from_document, limited_document, to_document
+from flows.history.flow_control import ARRIVED, QUEUE
 from flows.history.polled import PollState
 from flows.history.records import (
     Execution,
     Hold,
     Json,
+    Key,
     Limits,
     NewExecution,
     Status,
@@ -21,7 +24,8 @@ from flows.history.records import (
     Wait,
     WorkflowVersion,
 )
-from flows.history.rows import DEFAULT_LIMIT, DEFAULT_OVERFLOW, end_of_open_steps, in_order_of_start
+from flows.history.rows import end_of_open_steps, in_order_of_start
+from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW
 from foundation.clock import Clock, SystemClock
 
 
@@ -33,6 +37,7 @@ class KeptWorkflow:
     updated_at: datetime
     active: bool = True
     deployment_id: str | None = None
+    rules: Json = None
 
 
 @dataclass
@@ -47,6 +52,12 @@ class Kept:
     dispatched_at: datetime | None = None
     seen_at: datetime | None = None
     waits: dict[str, Wait] = field(default_factory=dict)
+    lane: str = QUEUE
+    queued_at: datetime = field(kw_only=True)
+    keys: Sequence[Key] = ()
+    priority: float = 0.0
+    has_entered: bool = False
+    """It has been among those that wait for their slot."""
 
     @property
     def id(self) -> str:
@@ -62,8 +73,23 @@ class Kept:
         return self.execution.accepted_at, self.execution.id
 
     @property
+    def place(self) -> tuple[datetime, str]:
+        """Sorts by its place in its lane."""
+        return self.queued_at, self.execution.id
+
+    @property
     def is_waiting(self) -> bool:
         return self.status is Status.ACCEPTED and self.execution.admitted_at is None
+
+    @property
+    def is_gathered(self) -> bool:
+        """It is not among those that wait for their slot (yet)."""
+        return self.lane == ARRIVED or self.lane[:1] in ("d", "b")
+
+    @property
+    def may_overflow(self) -> bool:
+        """It is among those that wait for their slot, and has never begun."""
+        return self.has_entered and self.execution.started_at is None
 
     @property
     def has_slot(self) -> bool:
@@ -97,7 +123,8 @@ class Kept:
 
     def ended(self) -> Execution:
         """Without event and steps."""
-        return copy.deepcopy(self.execution)
+        waits_for = flow_control.waiting_for(self.lane, self.keys) if self.is_waiting else None
+        return replace(copy.deepcopy(self.execution), waiting_for=waits_for)
 
     def with_event(self) -> Execution:
         return replace(self.ended(), event=from_document(self.event))
@@ -128,6 +155,12 @@ class KeptPoll:
         self.state = replace(self.state, **values)
 
 
+@dataclass
+class KeptLane:
+    since: datetime
+    due: datetime | None = None
+
+
 class MemoryState:
     """The dicts that the parts of a `MemoryStore` share."""
 
@@ -142,6 +175,8 @@ class MemoryState:
         """By execution and waiter: until when the note counts."""
         self._polls: dict[tuple[str, str], KeptPoll] = {}
         """By workflow and source."""
+        self._lanes: dict[tuple[str, str], KeptLane] = {}
+        """By workflow and lane."""
         self._kept_answers: dict[str, KeptAnswer] = {}
         """By address."""
 
@@ -194,4 +229,13 @@ def kept_execution(new: NewExecution, limits: Limits) -> Kept:
         trace=new.trace,
     )
     steps = {step.path: kept_step(step, limits) for step in new.steps}
-    return Kept(execution, to_document(new.event), steps)
+    lane, queued_at = flow_control.place(execution.accepted_at, new.keys, new.priority)
+    return Kept(
+        execution,
+        to_document(new.event),
+        steps,
+        lane=lane,
+        queued_at=queued_at,
+        keys=tuple(new.keys),
+        priority=new.priority,
+    )

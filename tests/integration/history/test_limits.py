@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from store_builders import a_version, accepted, an_execution
 
-from flows.history import Execution, Status
+from flows.history import Execution, Key, Status
 from flows.history.sql import SqlStore
 
 _ROOT = Path(__file__).parents[3]
@@ -45,13 +45,41 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+CUSTOMER = "event.body.customer"
+
+
 async def test_processes_that_admit_and_begin_at_once_never_exceed_a_limit(
     stores: tuple[SqlStore, SqlStore], history_url: str
 ) -> None:
-    store = stores[0]
-    for workflow in ("a", "b"):
-        await store.publish(a_version(workflow=workflow, declaration={"concurrency": {"limit": LIMIT}}))
-        await store.accept([an_execution(workflow=workflow) for _ in range(60)])
+    store, keys = stores[0], dict[str, Key]()
+    by_key = [{"limit": 6}, {"limit": 2, "key": CUSTOMER}]
+    throttle = {"limit": 1, "per": 0.05, "burst": 4, "key": CUSTOMER}
+    await store.publish(a_version(workflow="a", declaration={"concurrency": {"limit": LIMIT}}))
+    await store.publish(a_version(workflow="keyed", declaration={"concurrency": by_key}))
+    await store.publish(a_version(workflow="throttled", declaration={"throttle": throttle}))
+    new = [an_execution(workflow="a") for _ in range(40)]
+    for workflow, rule in (("keyed", "concurrency"), ("throttled", "throttle")):
+        for n in range(30):
+            key = Key.made(rule, CUSTOMER, str(n % 3))  # type: ignore[arg-type]  # one of them
+            new.append(an_execution(workflow=workflow, keys=[key]))
+            keys[new[-1].id] = key
+    await store.accept(new)
+    await admit_and_begin_in_two_processes(history_url)
+
+    assert await store.counts() == {Status.SUCCEEDED: 100}
+    ran = {workflow: (await store.executions(workflow=workflow, limit=100)).items for workflow in ("a", "keyed")}
+    assert 1 < most_at_once(ran["a"]) <= LIMIT
+    assert 2 < most_at_once(ran["keyed"]) <= 6
+    for key in set(keys.values()):
+        assert 1 <= most_at_once([one for one in ran["keyed"] if keys[one.id] == key] or ran["keyed"][:1]) <= 2
+    for key in set(keys.values()):
+        throttled = (await store.executions(workflow="throttled", limit=100)).items
+        starts = sorted(one.admitted_at for one in throttled if keys[one.id] == key and one.admitted_at)
+        intervals = [late - early for early, late in zip(starts, starts[4:], strict=False)]
+        assert all(one >= timedelta(seconds=0.05) for one in intervals), "a burst of four, then one at a time"
+
+
+async def admit_and_begin_in_two_processes(history_url: str) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _PROCESS, history_url, name],
@@ -70,12 +98,7 @@ async def test_processes_that_admit_and_begin_at_once_never_exceed_a_limit(
         process.stdin.flush()
     for process in processes:
         await asyncio.to_thread(process.communicate)
-
     assert [process.returncode for process in processes] == [0, 0]
-    assert await store.counts() == {Status.SUCCEEDED: 120}
-    for workflow in ("a", "b"):
-        page = await store.executions(workflow=workflow, limit=100)
-        assert 1 < most_at_once(page.items) <= LIMIT
 
 
 def most_at_once(executions: object) -> int:

@@ -35,7 +35,7 @@ def the_fault(**changes) -> str:
 
 def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
     workflow = a_workflow()
-    assert workflow.concurrency == Concurrency(limit=10, overflow="wait")
+    assert workflow.concurrency == (Concurrency(limit=10, overflow="wait"),)
     assert workflow.timeout == 300
     assert (workflow.respond.when, workflow.respond.timeout, workflow.respond.status) == ("accepted", 25, 200)
     assert workflow.respond.body == "{{ output }}"
@@ -45,8 +45,8 @@ def test_what_is_not_said_has_the_defaults_of_the_contract() -> None:
 
 
 def test_concurrency_is_a_number_or_says_what_happens_to_the_next_one() -> None:
-    assert a_workflow(concurrency=3).concurrency == Concurrency(limit=3)
-    assert a_workflow(concurrency={"limit": 3, "overflow": "cancel"}).concurrency.overflow == "cancel"
+    assert a_workflow(concurrency=3).concurrency == (Concurrency(limit=3),)
+    assert a_workflow(concurrency={"limit": 3, "overflow": "cancel"}).concurrency[0].overflow == "cancel"
     assert "concurrency.limit: must be at least 1, got 0" in the_fault(concurrency=0)
 
 

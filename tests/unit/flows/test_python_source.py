@@ -60,7 +60,7 @@ def test_a_function_becomes_a_flow_that_says_what_its_arguments_say() -> None:
         ("sales",),
         30,
     )
-    assert (said.concurrency.limit, said.concurrency.overflow, said.respond.when) == (3, "cancel", "finished")
+    assert (said.limit, said.concurrency[0].overflow, said.respond.when) == (3, "cancel", "finished")
     hook, ticks = said.triggers
     assert isinstance(hook, Webhook)
     assert isinstance(ticks, Schedule)

@@ -18,7 +18,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from store_builders import T0, accepted, get
 
-from flows.history import Execution, MemoryStore, Status, Trigger
+from flows.history import Execution, Key, MemoryStore, Status, Trigger
 from flows.history.documents import Document, to_document
 from flows.on_prefect.internals import BULK_LIMIT
 from foundation.clock import ManualClock
@@ -504,3 +504,27 @@ def test_an_event_that_is_not_for_prefect_is_not_shown(hostile: dict[str, Any], 
     assert shown == hidden_event(execution, shown["body"].removeprefix("not shown here: ").partition(";")[0])
     assert because in shown["body"]
     assert "prefect_kind" not in json.dumps(shown)
+
+
+async def test_what_falls_due_is_handed_over_before_the_next_tick(
+    store: MemoryStore,
+    prefect: Prefect,
+    handing_over: Dispatcher,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 3600)
+    declaration = FLOW.published.declaration | {"debounce": {"quiet": 0.02}}
+    await store.publish(replace(FLOW.published, version="v2", declaration=declaration))
+    execution_id = await accepted(store, keys=[Key.made("debounce", "", "")])
+    running = asyncio.create_task(handing_over.run())
+    await asyncio.sleep(0.01)
+    assert not prefect.runs
+
+    clock.move(seconds=0.02)
+    async with asyncio.timeout(10):
+        while not prefect.runs:
+            await asyncio.sleep(0.005)
+    running.cancel()
+
+    assert [run["labels"]["ipaas.execution"] for run in prefect.runs.values()] == [execution_id]
