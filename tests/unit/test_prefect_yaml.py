@@ -32,7 +32,7 @@ def test_a_deployment_says_what_the_workflow_says(name: str) -> None:
     assert deployment["tags"] == list(declaration.tags)
     assert deployment["work_pool"] == {"name": WORK_POOL}
     assert deployment["concurrency_limit"] == {
-        "limit": declaration.concurrency.limit,
+        "limit": declaration.limit,
         "collision_strategy": COLLISION.collision_strategy.value,
     }
     assert deployment.get("schedules", []) == [

@@ -309,3 +309,9 @@ def test_a_wrong_format_is_masked_and_left_to_logging() -> None:
     record = logging.makeLogRecord({"msg": "%d s3cret", "args": ("s3cret",)})
     assert MaskingFilter(masker("s3cret")).filter(record)
     assert (record.msg, record.args) == (f"%d {MASK}", (MASK,))
+
+
+def test_half_a_character_beside_a_secret_hides_nothing() -> None:
+    masker = Masker()
+    masker.add("secret-card")
+    assert masker.mask("\ud800 secret-card \udfff") == f"\ud800 {MASK} \udfff"

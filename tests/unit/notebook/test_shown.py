@@ -111,9 +111,10 @@ def test_of_lines_far_apart_those_around_each_fault_are_shown() -> None:
 
 
 def test_a_fault_with_a_column_points_at_it() -> None:
-    fault = DefinitionError("here", line=1)
-    fault.column = 3  # type: ignore[attr-defined]
-    assert CellFaults(["%%workflow", "abcdef"], [fault]).bundle()["text/plain"].endswith("\n     │   ^\n     │   here")
+    fault = DefinitionError("here", line=1, column=3)
+    assert (
+        CellFaults(["%%workflow", "abcdef"], [fault]).bundle()["text/plain"].endswith("\n     │   ^^^^\n     │   here")
+    )
 
 
 def test_faults_of_one_line_are_marked_once() -> None:
