@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from prefect.states import Cancelled, Cancelling
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.replay import steps_before
-from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger
+from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger, WaitKind
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.input_schema import check_input
@@ -89,7 +90,7 @@ async def start(
 async def cancel(
     store: HistoryStore, client: PrefectClient, execution_id: str, *, by: str, reason: str = ""
 ) -> Execution:
-    """Cancels an execution wherever it is: waiting, handed to Prefect, or running.
+    """Cancels an execution wherever it is: waiting, handed to Prefect, or running. So are those that it waits for.
 
     Raises:
         NotFound: there is no such execution.
@@ -105,10 +106,21 @@ async def cancel(
     if before.status is Status.WAITING and before.flow_run_id:
         await _cancel_paused_run(client, before.flow_run_id, cancellation(by, reason)["message"])
     execution = await store.request_cancel(execution_id, by=by, reason=reason)
+    for called in _called(before):
+        with contextlib.suppress(Conflict, NotFound):  # it has just ended
+            await cancel(
+                store, client, called, by=by, reason=f"execution {execution_id}, which called it, was cancelled"
+            )
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
     return after or before
+
+
+def _called(execution: Execution) -> list[str]:
+    """The executions that it waits for."""
+    waits = [wait for wait in execution.waits if wait.kind is WaitKind.CALL and wait.ended_at is None]
+    return [wait.document["execution_id"] for wait in waits]
 
 
 async def _cancel_paused_run(client: PrefectClient, flow_run_id: str, message: str) -> None:

@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 from store_builders import SECOND, T0, a_step, a_version, accepted, begun, ended, finish, get, running, save
 
-from flows.history import MemoryStore, Status, Trigger
+from flows.history import MemoryStore, NewWait, Status, Trigger, WaitKind, step_address
 from foundation.clock import ManualClock
 from foundation.errors import NotFound
 from ipaas import operations
@@ -46,6 +46,29 @@ async def test_what_prefect_does_not_know_yet_is_cancelled_at_once(
 
     assert (execution.status, execution.finished_at) == (Status.CANCELLED, T0)
     assert execution.cancel_requested == {"by": "the API", "reason": "wrong order"}
+
+
+async def test_what_it_has_called_is_cancelled_with_it(store: MemoryStore, prefect: PrefectClient) -> None:
+    parent = await running(store)
+    child = await accepted(store, parent_id=parent, parent_path="sub")
+    document = {"workflow": "orders", "execution_id": child}
+    wait = NewWait("sub", WaitKind.CALL, step_address(parent, "sub"), None, document)
+    await store.park((await get(store, parent)).hold, [wait])
+
+    await operations.cancel(store, prefect, parent, by="the API")
+
+    assert [(await get(store, one)).status for one in (parent, child)] == [Status.CANCELLED] * 2
+    assert (await get(store, child)).cancel_requested["reason"] == f"execution {parent}, which called it, was cancelled"
+
+
+async def test_what_waits_is_not_cancelled_behind_prefects_back(store: MemoryStore, prefect: PrefectClient) -> None:
+    execution_id = await running(store, flow_run_id=FLOW_RUN)
+    await store.park((await get(store, execution_id)).hold, [NewWait("pause", WaitKind.TIME, due_at=T0)])
+
+    with pytest.raises(PrefectUnavailable, match="nothing was changed"):
+        await operations.cancel(store, prefect, execution_id, by="the API")
+
+    assert (await get(store, execution_id)).status is Status.WAITING
 
 
 async def test_while_prefect_is_away_the_request_is_noted(
