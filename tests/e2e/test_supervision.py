@@ -128,7 +128,7 @@ def test_a_wrong_workflow_is_said_and_nothing_stays(own_platform: Make, sink: Si
 
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert line.startswith(f"{platform.workflows / 'wrong.yaml'}:2: ")
+    assert line.startswith(f"{platform.workflows / 'wrong.yaml'}:2:17: ")
     assert is_free(platform.prefect_port)
     assert not (platform.home / "addresses.json").exists()
 
