@@ -37,6 +37,8 @@ class ExecutionSummary(BaseModel):
     finished_at: datetime | None
     flow_run_id: str | None
     flow_run_url: str | None
+    parent_id: str | None
+    """The execution that called it, or whose failure started it."""
     replay_of: str | None
     replayed_by: str | None
     """Its newest replay: a failed execution without one is still to be dealt with."""

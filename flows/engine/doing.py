@@ -15,7 +15,7 @@ from flows.engine.parking import Parked
 from flows.engine.walk import run_one, walk
 from flows.history import NewWait, WaitKind, signal_address, step_address
 from flows.language.outcomes import StepFailed, Stopped
-from flows.language.step import LONGEST_SLEEP, ActionStep, Answer, Ended, Scope, Step, seen_of
+from flows.language.step import LONGEST_SLEEP, ActionStep, Answer, Ended, Progress, Scope, Step, seen_of
 from foundation.errors import IpaasError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Doing:
     def mask(self, value: Any) -> Any:
         return self.steps.services.masker.mask_json(value)
 
-    async def as_one(self, work: Callable[[Doing], Awaitable[None]]) -> None:
+    async def as_one(self, work: Callable[[Doing], Awaitable[None]], progress: Callable[[], Progress]) -> None:
         if not self.steps.alone:
             await work(self)
             return
@@ -104,7 +104,7 @@ class Doing:
             except (Stopped, Parked) as stop:  # which is no failure of the task
                 stops.append(stop)
 
-        await self.steps.invoke(Invocation(None, self.path, {}, self.after), attempts)
+        await self.steps.invoke(Invocation(None, self.path, {}, self.after, progress=progress), attempts)
         for stop in stops:
             raise stop
 

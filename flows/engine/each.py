@@ -171,7 +171,7 @@ async def _side_by_side(
     async def work(kept: Mapping[str, Any], doing: Doing) -> Any:
         rounds = LoopRounds(loop, kept["items"])
         if len(rounds.items) > MOST_TASKS:
-            await doing.as_one(rounds.run)
+            await doing.as_one(rounds.run, rounds.progress)
         else:
             await rounds.run(doing)
         return rounds.outputs

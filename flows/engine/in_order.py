@@ -22,6 +22,7 @@ from flows.expressions.values import describe
 from flows.history import StepExecution
 from flows.language.for_each import MOST_TASKS, ForEach
 from flows.language.outcomes import StepFailed
+from flows.language.step import Progress
 from foundation.errors import ActionError, DefinitionError, IpaasError
 from foundation.tracing import current_span, go_on_below
 
@@ -104,6 +105,7 @@ class _Beside:
     def __init__(self, calls: Calls, placed: Placed) -> None:
         self._calls, self._placed, self._steps = calls, placed, calls.steps
         self.items: list[Any] = []
+        self.done = 0
         self.span = current_span()
         self._begun = asyncio.get_running_loop().create_future()
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,7 +128,7 @@ class _Beside:
     async def _work(self, kept: Mapping[str, Any], doing: Doing) -> None:
         self.items = kept["items"]
         if len(self.items) > MOST_TASKS:
-            await doing.as_one(self._rounds)
+            await doing.as_one(self._rounds, lambda: Progress(self.done, len(self.items)))
         else:
             await self._rounds(doing)
 
@@ -136,7 +138,8 @@ class _Beside:
         await self._left
 
     def round(self, number: int) -> Calls:
-        """Where the calls of this round are recorded."""
+        """Where the calls of this round are recorded, those before it having ended."""
+        self.done = number
         return self._calls.inside(f"{self._placed.path}[{number}].", self._steps, self._placed.after)
 
     async def end(self, why: BaseException | None = None) -> None:

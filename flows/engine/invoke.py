@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from connectors.kit.call import Called
+from flows.language.step import Progress
 
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 Attempts = Callable[[Logger], Awaitable[Any]]
@@ -29,6 +30,7 @@ class Invocation:
         action: None: it is a long loop as a whole, whose items' actions are invoked within it, or an author's function.
         after: the paths of the steps that it waited for.
         alone: whether it is worth a task of its own; those within a long loop are not.
+        progress: how far the long loop has come.
     """
 
     action: EngineAction | None
@@ -36,6 +38,7 @@ class Invocation:
     arguments: Mapping[str, Any]
     after: Sequence[str] = ()
     alone: bool = True
+    progress: Callable[[], Progress] | None = None
 
 
 class Invoke(Protocol):

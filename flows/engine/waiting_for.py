@@ -25,6 +25,10 @@ def _said(wait: Wait | NewWait) -> str:
     until = f"{wait.due_at:%Y-%m-%d %H:%M:%S} UTC" if wait.due_at else None
     if wait.kind is WaitKind.TIME:
         return f"{wait.path}: until {until}"
-    what = wait.address.removeprefix("signal:") if wait.kind is WaitKind.SIGNAL and wait.address else ""
+    what = ""
+    if wait.kind is WaitKind.SIGNAL and wait.address:
+        what = wait.address.removeprefix("signal:")
+    elif wait.kind is WaitKind.CALL:
+        what = f"of {wait.document['workflow']}, execution {wait.document['execution_id']}"
     named = f"{wait.kind} {what}" if what else str(wait.kind)
     return f"{wait.path}: {named}{f', until {until}' if until else ''}"

@@ -23,6 +23,7 @@ def shown_summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
         "finished_at": execution.finished_at,
         "flow_run_id": run,
         "flow_run_url": f"{ui_url}/runs/flow-run/{run}" if run and ui_url else None,
+        "parent_id": execution.parent_id,
         "replay_of": execution.replay_of,
         "replayed_by": execution.replayed_by,
     }

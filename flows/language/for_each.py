@@ -16,7 +16,7 @@ from flows.expressions.values import describe
 from flows.language.definition import Json, Name, Timeout
 from flows.language.outcomes import StepFailed, as_seen, raise_first
 from flows.language.place import ERROR, Place
-from flows.language.step import Doing, Inner, Scope, Step
+from flows.language.step import Doing, Inner, Progress, Scope, Step
 from flows.language.uses import Retry, Uses
 from foundation.errors import ExpressionError
 
@@ -163,7 +163,7 @@ class ForEach(Step):
     async def run(self, rendered: Mapping[str, Any], doing: Doing) -> Json:
         rounds = LoopRounds(self, rendered["items"])
         if len(rounds.items) > MOST_TASKS:
-            await doing.as_one(rounds.run)
+            await doing.as_one(rounds.run, rounds.progress)
         else:
             await rounds.run(doing)
         return rounds.outputs
@@ -190,7 +190,11 @@ class LoopRounds:
     loop: ForEach
     items: Sequence[Any]
     outputs: list[Json] | None = field(init=False)
+    done: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+
+    def progress(self) -> Progress:
+        return Progress(self.done, len(self.items), self.failed)
 
     def __post_init__(self) -> None:
         self.outputs = [None] * len(self.items) if self.loop.collect else None
@@ -211,6 +215,7 @@ class LoopRounds:
     async def _work(self, left: Iterator[int], doing: Doing) -> None:
         for number in left:
             output = await self._one(number, doing)
+            self.done += 1
             if self.outputs is not None:
                 self.outputs[number] = output
             if number % _BREATH == 0:

@@ -46,6 +46,20 @@ LONGEST_SLEEP: Final = 30.0
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a long loop has come."""
+
+    done: int
+    """Items that have ended, failed ones included."""
+    of: int
+    failed: int = 0
+
+    def __str__(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done} of {self.of}{failed}"
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came to a step that waited for it: a signal, a callback, a decision, a called workflow's end."""
 
@@ -102,7 +116,7 @@ class Doing(Protocol):
         """Whether this round was begun in an earlier run of the execution."""
         ...
 
-    async def as_one(self, work: Callable[[Doing], Awaitable[None]]) -> None:
+    async def as_one(self, work: Callable[[Doing], Awaitable[None]], progress: Callable[[], Progress]) -> None:
         """Does work with so many actions that it is one task, and they are none of their own."""
         ...
 

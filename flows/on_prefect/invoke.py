@@ -17,6 +17,7 @@ from prefect.logging import get_run_logger
 
 from connectors.kit.action import Action
 from flows.engine.invoke import Attempts, Invocation
+from flows.on_prefect.progress import showing
 
 
 class PrefectInvoke:
@@ -28,7 +29,7 @@ class PrefectInvoke:
     async def __call__(self, invocation: Invocation, attempts: Attempts) -> Any:
         if not invocation.alone:
             return await attempts(_logger())
-        task = _task(cast("Action[..., Any] | None", invocation.action), invocation.path, attempts)
+        task = _task(invocation, attempts)
         # A step that failed and may (`on_error: continue`) holds up none; without this, Prefect would start no other.
         waited_for = [allow_failure(state) for path in invocation.after for state in self._states_of(path)]
         arguments: Mapping[str, Any] = invocation.arguments
@@ -45,11 +46,13 @@ class PrefectInvoke:
         return [state for one, state in self._states.items() if one.startswith(f"{path}[")]
 
 
-def _task(action: Action[..., Any] | None, path: str, attempts: Attempts) -> Task[..., Any]:
+def _task(invocation: Invocation, attempts: Attempts) -> Task[..., Any]:
     """A task that looks like the action, and does what the engine says."""
+    action, path = cast("Action[..., Any] | None", invocation.action), invocation.path
 
     async def run(**_: Any) -> Any:
-        return await attempts(_logger())
+        async with showing(invocation.progress, path):
+            return await attempts(_logger())
 
     if action is None:
         return Task(run, name=path, task_run_name=path, persist_result=False, cache_policy=NO_CACHE, retries=0)

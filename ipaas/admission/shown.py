@@ -10,6 +10,8 @@ from flows.history.documents import from_document
 from flows.on_prefect.internals import TRACE_LABEL
 from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 
+PARENT_LABEL = "ipaas.parent"
+"""The execution that called it, or whose failure started it."""
 SHOWN_DEPTH = 50
 
 
@@ -25,6 +27,7 @@ def flow_run(deployment_id: str, execution: Execution, event: dict[str, Any]) ->
             WORKFLOW_LABEL: execution.workflow,
             VERSION_LABEL: execution.version,
             **({TRACE_LABEL: execution.trace} if execution.trace else {}),
+            **({PARENT_LABEL: execution.parent_id} if execution.parent_id else {}),
         },
         "tags": [str(execution.trigger)],
     }

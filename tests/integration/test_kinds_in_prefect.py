@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from on_prefect import Deployed, deployed, with_body
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from connectors import log
@@ -17,6 +22,7 @@ from flows import Event, each, gather, step
 from flows.engine.program import program_of_function
 from flows.engine.runtime import Runtime
 from flows.history import Execution, Status
+from flows.on_prefect import progress
 from flows.on_prefect.internals import run_flow, take_flow_run, warm_engine
 
 pytestmark = pytest.mark.usefixtures("prefect_settings")
@@ -179,3 +185,27 @@ steps:
     assert [(task.name, task.state and task.state.is_completed()) for task in tasks.values()] == [("lines", True)]
     assert (execution.status, execution.output) == (Status.SUCCEEDED, 100)
     assert sum(step.path.endswith(".say") for step in execution.steps) == 101
+
+
+async def test_a_long_loop_shows_how_far_it_has_come(
+    client: PrefectClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.05)
+    one = await deployed(
+        client,
+        f"""
+steps:
+  - id: Long-Loop
+    for_each: {list(range(101))}
+    on_error: continue
+    steps: [{{id: odd, if: item % 2 == 1, fail: "{{{{ item }}}}"}}, {{id: pause, wait: 1ms}}]
+""",
+    )
+
+    run, _ = await ran(runtime, one)
+
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    [artifact] = await client.read_artifacts(artifact_filter=of_run)
+    assert (artifact.type, artifact.key, artifact.data) == ("progress", "long-loop", 100.0)
+    assert artifact.description == "Long-Loop: 101 of 101, 50 failed"
+    assert artifact.task_run_id is not None

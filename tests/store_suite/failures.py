@@ -63,6 +63,7 @@ class FailuresSuite:
             "finished_at": "2026-01-01T00:00:01.500000Z",
             "flow_run_id": None,
             "flow_run_url": None,
+            "parent_id": None,
             "replay_of": None,
             "replayed_by": None,
             "waiting_for": None,

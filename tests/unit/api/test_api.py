@@ -50,6 +50,7 @@ async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: Mem
         "finished_at": "2026-01-01T01:00:00Z",
         "flow_run_id": "run-1",
         "flow_run_url": "http://prefect.test/runs/flow-run/run-1",
+        "parent_id": None,
         "replay_of": None,
         "replayed_by": None,
         "waiting_for": None,
