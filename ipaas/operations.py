@@ -17,7 +17,7 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
-from flows.engine.replay import steps_before
+from flows.engine.replay import steps_before, steps_that_succeeded
 from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger, WaitKind
 from flows.language.definition import Declaration
 from flows.language.event import Event
@@ -154,12 +154,19 @@ async def _cancel_flow_run(
 
 
 async def replay(
-    store: HistoryStore, clock: Clock, execution_id: str, *, from_step: str | None = None, version: str | None = None
+    store: HistoryStore,
+    clock: Clock,
+    execution_id: str,
+    *,
+    from_step: str | None = None,
+    failed: bool = False,
+    version: str | None = None,
 ) -> str:
     """Runs an ended execution's event again; the new execution's id.
 
     Args:
         from_step: the steps that were started before this one keep their results.
+        failed: all that succeeded keep theirs, items of loops one by one.
         version: `current`, or a version's hash; default: the one it ran on.
 
     Raises:
@@ -184,7 +191,7 @@ async def replay(
         event=first.event,
         accepted_at=clock.now(),
         replay_of=first.id,
-        steps=_steps_before(first, from_step),
+        steps=list(steps_that_succeeded(first)) if failed else _steps_before(first, from_step),
         keys=flow.keys,
         priority=flow.priority,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -104,6 +104,9 @@ def replay(
     from_step: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="Steps before this one keep their results.")
     ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All that succeeded keeps its results, items of loops one by one.")
+    ] = False,
     version: Annotated[
         str | None, typer.Option(help="`current`, or a version's hash; default: the one it ran on.")
     ] = None,
@@ -119,7 +122,10 @@ def replay(
         raise typer.BadParameter("give ids, or --status for many", param_hint="ID, --status")
     if execution_ids and (workflow or since):
         raise typer.BadParameter("belongs to --status", param_hint="--workflow, --since")
-    replays = run(_replay(connect(), execution_ids or (), from_step, version, status, workflow, since))
+    if failed and from_step:
+        raise typer.BadParameter("give one of them", param_hint="--from, --failed")
+    how = {"from_step": from_step, "failed": failed, "version": version}
+    replays = run(_replay(connect(), execution_ids or (), how, status, workflow, since))
     if as_json:
         print_json({"items": [asdict(one) for one in replays]})
     else:
@@ -206,8 +212,7 @@ async def _existing(store: HistoryStore, execution_id: str) -> Execution:
 async def _replay(
     settings: Settings,
     ids: Sequence[str],
-    from_step: str | None,
-    version: str | None,
+    how: Mapping[str, Any],
     status: str | None,
     workflow: str | None,
     since: datetime | None,
@@ -220,7 +225,7 @@ async def _replay(
     async with history(settings) as store:
         for one in ids or await _ended(store, status, workflow, since):
             try:
-                again = await operations.replay(store, SystemClock(), one, from_step=from_step, version=version)
+                again = await operations.replay(store, SystemClock(), one, **how)
             except (NotFound, operations.Conflict) as error:
                 replays.append(Replay(one, error=str(error)))
             else:

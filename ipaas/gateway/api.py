@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from flows.history import HistoryStore, Status
 from flows.language.event import Event
@@ -50,9 +50,16 @@ class ReplayRequest(BaseModel):
     from_step: str | None = Field(
         default=None, alias="from", description="A step's id: the steps that began before it keep their results."
     )
+    failed: bool = Field(default=False, description="All that succeeded keeps its results, items of loops one by one.")
     version: str | None = Field(
         default=None, description="`current`, or a version's hash; default: the one that it ran on."
     )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ReplayRequest:
+        if self.failed and self.from_step is not None:
+            raise ValueError("from and failed: a replay is of one of them")
+        return self
 
 
 class CancelRequest(BaseModel):
@@ -254,7 +261,7 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
     how = how or ReplayRequest()
     state = request.app.state
     again = await operations.replay(
-        state.store, state.clock, execution_id, from_step=how.from_step, version=how.version
+        state.store, state.clock, execution_id, from_step=how.from_step, failed=how.failed, version=how.version
     )
     state.dispatcher.poke()
     return JsonResponse(Replayed(execution_id=again, replay_of=execution_id), status_code=202)

@@ -181,6 +181,16 @@ async def test_a_replay_is_a_new_execution(client: httpx.AsyncClient, store: Mem
     assert response.json()["replay_of"] == again.replay_of == first
 
 
+async def test_a_replay_of_what_failed_keeps_the_rest(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    first = await running(store)
+    await save(store, first, a_step("one"), a_step("two", Status.FAILED, error={"code": "x", "message": "y"}))
+    await finish(store, first, Status.FAILED, error={"code": "x", "message": "y", "step": "two"})
+
+    again = (await client.post(f"/executions/{first}/replay", json={"failed": True})).json()["execution_id"]
+
+    assert [step.path for step in (await get(store, again)).steps] == ["one"]
+
+
 async def test_a_replay_starts_from_a_step_on_another_version(client: httpx.AsyncClient, store: MemoryStore) -> None:
     await store.publish(a_version("v2"))
     first = await running(store)
@@ -201,6 +211,7 @@ async def test_a_replay_starts_from_a_step_on_another_version(client: httpx.Asyn
         ({"version": "v9"}, 404, "has no version v9"),
         ({"version": "\x00"}, 404, "has no version"),
         ({"from_step": "one"}, 422, "body.from_step"),
+        ({"from": "one", "failed": True}, 422, "a replay is of one of them"),
         ({"\ud800": 1}, 422, "body"),
         ({"from": "\ud800"}, 404, "has no step"),
         ([], 422, "body"),

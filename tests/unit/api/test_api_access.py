@@ -139,7 +139,7 @@ def test_the_token_is_described(description: Any) -> None:
 
 
 def test_a_replay_is_described_in_the_words_of_the_command_line(description: Any) -> None:
-    assert set(description["components"]["schemas"]["ReplayRequest"]["properties"]) == {"from", "version"}
+    assert set(description["components"]["schemas"]["ReplayRequest"]["properties"]) == {"failed", "from", "version"}
 
 
 def test_the_description_leaks_no_token(description: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from connectors import http
 from flows import Event, each, workflow
 from flows.history import Execution, Status
 from flows.on_prefect.flow import WorkflowFlow
+from foundation.errors import IpaasError
 from ipaas.operations import replay
 
 LINES = in_yaml(
@@ -106,3 +108,82 @@ async def test_a_replay_goes_on_inside_its_blocks(
 
     assert execution.status is Status.SUCCEEDED
     assert found == asked
+
+
+# --failed
+
+
+@pytest.fixture
+async def on() -> AsyncIterator[Bench]:
+    async with bench() as on:
+        yield on
+
+
+async def of_what_failed(on: Bench, flow: WorkflowFlow, first: Execution) -> Execution:
+    on.remote.statuses.clear()
+    on.remote.requests.clear()
+    again = await replay(on.store, on.clock, first.id, failed=True)
+    await on.go_on(flow, again)
+    return await on.last()
+
+
+async def test_of_a_loop_the_items_that_failed_run_again(on: Bench) -> None:
+    inside = block(post("/before", "{{ item }}"), post("/{{ item }}", "{{ item }}", id="own"))
+    flow = in_yaml(
+        steps(
+            step("lines", for_each="event.body", tolerate=2, steps=inside),
+            post("/end"),
+            output="'{{ steps.lines.output }}'",
+        )
+    )
+    on.remote.statuses = {"/b": 400, "/c": 400}
+    first = await on.run(flow, ["a", "b", "c"])
+    assert first.status is Status.SUCCEEDED
+
+    again = await of_what_failed(on, flow, first)
+
+    assert on.remote.paths == ["/b", "/c"], "neither what came before them nor what came after"
+    assert [one["body"]["got"] for one in again.output] == ["a", "b", "c"]
+
+
+async def test_what_failed_in_a_branch_runs_again_and_what_followed_from_it_may(on: Bench) -> None:
+    guard = {"try_": block(post("/a"), post("/b")), "catch": block(step("no", fail="x"))}
+    flow = in_yaml(steps(post("/start"), step("guard", **guard), post("/end"), on_failure=f"[{post('/alert')}]"))
+    on.remote.statuses = {"/b": 400}
+    on.remote.takes = lambda: on.clock.move(seconds=1)
+    first = await on.run(flow)
+    assert (first.status, on.remote.paths[-1]) == (Status.FAILED, "/alert")
+
+    again = await of_what_failed(on, flow, first)
+
+    assert (again.status, on.remote.paths) == (Status.SUCCEEDED, ["/b", "/end"])
+
+
+async def test_who_fails_again_is_told_of_again(on: Bench) -> None:
+    flow = in_yaml(steps(post("/a"), post("/b"), on_failure=f"[{post('/alert')}]"))
+    on.remote.statuses = {"/b": 400}
+    on.remote.takes = lambda: on.clock.move(seconds=1)
+    first = await on.run(flow)
+    on.remote.requests.clear()
+
+    again = await replay(on.store, on.clock, first.id, failed=True)
+    with pytest.raises(IpaasError):
+        await on.go_on(flow, again)
+
+    assert on.remote.paths == ["/b", "/alert"]
+
+
+async def test_a_python_loop_does_what_failed_again(on: Bench) -> None:
+    @workflow(name="rounds")
+    async def rounds(event: Event) -> Any:
+        async def one(item: str) -> Any:
+            return (await http.request(method="POST", url=f"{URL}/{item}", json=item))["body"]["got"]
+
+        return await each(event.body, one, tolerate=1)
+
+    on.remote.statuses = {"/b": 400}
+    first = await on.run(rounds, ["a", "b", "c"])
+
+    again = await of_what_failed(on, rounds, first)
+
+    assert (on.remote.paths, again.output) == (["/b"], ["a", "b", "c"])
