@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from connectors.webhooks import build_scheme, scheme_names
+from flows.language.call import Call
 from flows.language.definition import AuthSpec, Declaration, Path, Poll, Schedule, Webhook
 from flows.language.faults import MOST_FAULTS, DefinitionErrors, Enough, Faults
 from flows.language.files import YAML_SUFFIXES, find_workflow_files
@@ -28,6 +29,7 @@ from flows.language.polling import check_poll
 from flows.language.workflow import Workflow, check_answer
 from flows.language.yaml_source import load_workflow
 from foundation.errors import DefinitionError
+from foundation.nearest import nearest
 
 
 def load_yaml(path: pathlib.Path) -> list[Declaration]:
@@ -110,14 +112,20 @@ def _check_declaration(faults: Faults, declaration: Declaration, actions: Action
 
 
 def check_together(declarations: Sequence[Declaration]) -> list[DefinitionError]:
-    """What several workflows claim at once: a name, or a hook's path."""
+    """What several workflows claim at once: a name, or a hook's path; and whom they call.
+
+    Whom is called may have been deployed from elsewhere: only a name that is nearly one of theirs is a fault.
+    """
     found: list[DefinitionError] = []
+    known = [declaration.name for declaration in declarations]
     names: dict[str, Declaration] = {}
     hooks: dict[str, Declaration] = {}
     for declaration in declarations:
         faults = Faults(declaration)
         with suppress(Enough):
             _check_claims(faults, declaration, names, hooks)
+            if isinstance(declaration, Workflow):
+                _check_calls(faults, declaration, known)
         found += faults.found
     return found
 
@@ -135,6 +143,12 @@ def _check_claims(
             place = _place(hooks[trigger.path])
             faults.add(("triggers", index, "webhook", "path"), f"the hook {trigger.path!r} is taken, by {place}")
         hooks.setdefault(trigger.path, declaration)
+
+
+def _check_calls(faults: Faults, workflow: Workflow, known: Sequence[str]) -> None:
+    for place, step in workflow.placed_steps():
+        if isinstance(step, Call) and step.call not in known and (near := nearest(step.call, known)):
+            faults.add((*place, "call"), f"no workflow {step.call!r}; did you mean {near!r}?")
 
 
 def _place(declaration: Declaration) -> str:

@@ -350,6 +350,14 @@ def every_step(steps: Sequence[Step]) -> Iterator[Step]:
             yield from every_step(inner.steps)
 
 
+def placed_steps(steps: Sequence[Step], at: Path) -> Iterator[tuple[Path, Step]]:
+    """The same, each with where it is written; `at` is where these are."""
+    for index, step in enumerate(steps):
+        yield (*at, index), step
+        for inner in step.inner():
+            yield from placed_steps(inner.steps, (*at, index, *inner.at))
+
+
 def seen_of(steps: Sequence[Step]) -> Iterator[str]:
     """The ids that are seen after a block: its steps', and those in their blocks that are no loop's."""
     for step in steps:

@@ -12,7 +12,7 @@ from flows.expressions import Expression, compile_condition, compile_value, lite
 from flows.expressions.schema_shapes import of_schema
 from flows.expressions.shapes import ANYTHING, Shape, mapping
 from flows.language.block import check_block, compile_block, hidden_steps
-from flows.language.definition import Declaration, Json, Respond, Webhook
+from flows.language.definition import Declaration, Json, Path, Respond, Webhook
 from flows.language.faults import DefinitionErrors, Enough, Faults
 from flows.language.graph import Graph, graph_of_workflow
 from flows.language.in_clear import check_in_clear
@@ -27,7 +27,7 @@ from flows.language.place import (
     Actions,
     Place,
 )
-from flows.language.step import Step, by_id, every_step, seen_of
+from flows.language.step import Step, by_id, every_step, placed_steps, seen_of
 from foundation.errors import DefinitionError
 
 
@@ -99,6 +99,11 @@ class Workflow(Declaration):
     def graph(self) -> Graph:
         """It as a picture's data. It is compiled already."""
         return graph_of_workflow(self)
+
+    def placed_steps(self) -> Iterator[tuple[Path, Step]]:
+        """The same, each with where it is written."""
+        yield from placed_steps(self.steps, ("steps",))
+        yield from placed_steps(self.on_failure, ("on_failure",))
 
     def as_data(self) -> dict[str, Json]:
         """What it says, defaults left out, each block as its steps' data by their ids."""

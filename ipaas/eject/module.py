@@ -45,19 +45,11 @@ def eject(source: Path | str, file: str | None = None) -> str:
     except SyntaxError as error:
         raise DefinitionError(f"its blocks are too deep for Python: {error.msg}", file=definition.file) from None
     except Refused as refused:
-        steps = (("steps",), definition.steps), (("on_failure",), definition.on_failure)
-        place = next(place for at, block in steps for place, step in _places(block, at) if step is refused.step)
+        place = next(place for place, step in definition.placed_steps() if step is refused.step)
         position = definition.position(*place)
         message = f"step {refused.step.id}: {refused}"
         raise DefinitionError(message, file=definition.file, line=position.line, column=position.column) from None
     return code
-
-
-def _places(steps: Sequence[Step], at: Place) -> Iterator[tuple[Place, Step]]:
-    for index, step in enumerate(steps):
-        yield (*at, index), step
-        for inner in step.inner():
-            yield from _places(inner.steps, (*at, index, *inner.at))
 
 
 _TRIGGERS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -300,3 +300,14 @@ def poll_faults(poll: str) -> list[str]:
 )
 def test_a_poll_is_checked_as_a_step_is(poll: str, fault: str | None) -> None:
     assert poll_faults(poll) == ([fault] if fault else [])
+
+
+def test_a_called_workflow_whose_name_is_nearly_anothers_is_told() -> None:
+    caller = load_workflow(
+        "name: caller\nsteps:\n  - id: a\n    if: event.body\n    try: [{id: b, call: oder}]\n    catch: []\n"
+        "on_failure: [{id: c, call: order}, {id: d, call: deployed-elsewhere}, {id: e, call: caller}]\n"
+    )
+
+    (fault,) = check_together([caller, load_workflow("name: order\nsteps: [{id: a, set: {b: 1}}]")])
+
+    assert str(fault) == "5:19: steps[0].try[0].call: no workflow 'oder'; did you mean 'order'?"
