@@ -61,7 +61,7 @@ class Doing:
         due_at = since + timedelta(seconds=seconds) if seconds is not None else until
         known = self.steps.waits.get(path)
         if known and known.ended_at:
-            return Answer(known.answer, known.answered_by, known.ended_at) if known.answered else None
+            return Answer(self.mask(known.answer), known.answered_by, known.ended_at) if known.answered else None
         due_at = known.due_at if known else due_at
         if kind == "time" and due_at is not None:
             left = (due_at - self.steps.clock.now()).total_seconds()

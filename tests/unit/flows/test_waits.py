@@ -18,6 +18,7 @@ from flows.engine.failures import HeldElsewhere, StillWaits
 from flows.history import Delivery, Execution, Status, WaitKind, signal_address, step_address
 from flows.language.event import Event
 from flows.on_prefect.flow import WorkflowFlow
+from foundation.masking import MASK
 
 HOUR = timedelta(hours=1)
 NOTHING = step("nothing", set={"n": 1})
@@ -141,6 +142,17 @@ async def test_a_signal_is_the_steps_output(on: Bench) -> None:
     ended = await goes_on(on, flow, execution_id)
     assert ended.output == [{"amount": 3}, "succeeded", None]
     assert json.loads(on.remote.requests[0].content) == 3
+
+
+async def test_a_secret_is_masked_in_what_comes_to_a_step(on: Bench) -> None:
+    flow = in_yaml(steps(step("w", wait={"signal": "paid"}), post("/b", "{{ steps.w.output.echo }}"), output=SEEN))
+    on.runtime.services.masker.add("s3cret-token")
+    execution_id, _ = await begun(on, flow)
+
+    await send(on, "paid", {"echo": "Bearer s3cret-token"})
+    ended = await goes_on(on, flow, execution_id)
+    assert ended.steps[0].output == ended.output[0] == {"echo": f"Bearer {MASK}"}
+    assert json.loads(on.remote.requests[0].content) == f"Bearer {MASK}"
 
 
 async def test_a_signal_that_came_first_is_taken_at_once(on: Bench) -> None:
