@@ -184,6 +184,7 @@ async def test_a_page_for_what_is_not_asked_yet_or_any_more(on: Gateway) -> None
     path = address(on, execution_id, kind="approval")
     assert "Come back in a moment." in (await on.http.get(path)).text
     assert (await on.http.post(path, data={"decision": "approve"})).status_code == 404
+    assert (await on.http.post(path, json={"decision": "approve"})).status_code == 404
 
     over, path = await asking(on)
     await finish(on.store, over, Status.CANCELLED)
