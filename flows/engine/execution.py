@@ -208,6 +208,7 @@ async def _stopped(
     if running.stop == "cancel":
         return await recorded.cancelled(running.cancelled_by)
     if running.stop == "hand back":
+        await recorded.journal.hand_back()
         await runtime.store.renew([running.hold], lease=LEASE_SECONDS)  # notes how long it has run
         await runtime.store.requeue(running.hold)
         raise HandedBack from None

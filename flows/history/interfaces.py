@@ -167,18 +167,34 @@ class Running(Protocol):
         """
         ...
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
-        """Inserts or replaces the step's row (by execution and path).
+    def written(self, step: StepExecution) -> StepExecution:
+        """The step with its documents as text, as it is going to be kept.
 
         Raises:
-            TooLarge: the step's output or decision is.
+            TooLarge: its output or decision is.
+        """
+        ...
+
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        """Inserts or replaces the steps' rows (by execution and path), together.
+
+        Raises:
+            TooLarge: the output or decision of one of them is.
         """
         ...
 
     async def finish(
-        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+        self,
+        hold: Hold,
+        status: Status,
+        *,
+        steps: Sequence[StepExecution] = (),
+        output: Json = None,
+        error: Json = None,
+        answer: Json = None,
     ) -> bool:
-        """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
+        """Saves these steps and ends it; the first end wins. The hold of an accepted execution ends one that nobody
+        runs.
 
         Steps still running end as failed or timed_out with such an execution, else as cancelled. A step that called it
         is answered: {execution_id, status, output, error}. Of a failed or timed out one, workflows that want to know
@@ -189,8 +205,8 @@ class Running(Protocol):
         """
         ...
 
-    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
-        """Running → waiting: it gives its slot and its owner back until one of the waits ends.
+    async def park(self, hold: Hold, waits: Sequence[NewWait], *, steps: Sequence[StepExecution] = ()) -> bool:
+        """Saves these steps; running → waiting: it gives its slot and its owner back until one of the waits ends.
 
         One of them may have ended already (its answer was kept, or came while others still ran), or a cancel may have
         been requested: then it is accepted at once. A wait that is known keeps its beginning and when it is due.

@@ -37,7 +37,7 @@ from flows.history.records import (
     Workflow,
     WorkflowVersion,
 )
-from flows.history.rows import checked_limit, require_end, step_row
+from flows.history.rows import checked_limit, require_end, step_row, written
 from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
@@ -175,16 +175,30 @@ class SqlStore:
             )
         )
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+    def written(self, step: StepExecution) -> StepExecution:
+        return written(step, self._limits)
+
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        return await self._group.submit(running.save_steps, self._save(hold, steps))
+
+    def _save(self, hold: Hold, steps: Sequence[StepExecution]) -> running.Save:
         large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
-        row = step_row(hold.execution_id, step, self._limits, large.place)
-        return await self._group.submit(running.save_steps, running.Save(hold, row, large))
+        rows = [step_row(hold.execution_id, step, self._limits, large.place) for step in steps]
+        return running.Save(hold, rows, large)
 
     async def finish(
-        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+        self,
+        hold: Hold,
+        status: Status,
+        *,
+        steps: Sequence[StepExecution] = (),
+        output: Json = None,
+        error: Json = None,
+        answer: Json = None,
     ) -> bool:
         require_end(status)
-        large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
+        save = self._save(hold, steps)
+        large = save.large
         end = {
             "status": status.value,
             "output": large.place(limited_document(output, self._limits)),
@@ -194,9 +208,8 @@ class SqlStore:
         return await self._write(
             partial(
                 running.finish,
-                hold=hold,
+                save=save,
                 end=end,
-                large=large,
                 time=self._time,
                 limits=self._limits,
                 ui_url=self._ui_url,
@@ -206,8 +219,9 @@ class SqlStore:
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))
 
-    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
-        return await self._write(partial(running.park, hold=hold, new=list(waits), time=self._time))
+    async def park(self, hold: Hold, waits: Sequence[NewWait], *, steps: Sequence[StepExecution] = ()) -> bool:
+        change = partial(running.park, save=self._save(hold, steps), new=list(waits), time=self._time)
+        return await self._write(change)
 
     async def requeue(self, hold: Hold) -> bool:
         return await self._write(partial(running.requeue, hold=hold, time=self._time))

@@ -11,7 +11,7 @@ from flows.history.memory.admission import MemoryAdmission
 from flows.history.memory.failures import MemoryFailures
 from flows.history.memory.state import kept_step, stored
 from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status, StepExecution
-from flows.history.rows import require_end
+from flows.history.rows import require_end, written
 
 
 class MemoryRunning(MemoryAdmission, MemoryFailures):
@@ -44,31 +44,47 @@ class MemoryRunning(MemoryAdmission, MemoryFailures):
         kept.seen_at, kept.claimed_until = now, None
         return kept.whole()
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
-        row, kept = kept_step(step, self._limits), self._executions.get(hold.execution_id)
+    def written(self, step: StepExecution) -> StepExecution:
+        return written(step, self._limits)
+
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        rows, kept = self._rows(steps), self._executions.get(hold.execution_id)
         if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
             return False
-        kept.steps[step.path] = row
+        kept.steps |= rows
         return True
 
+    def _rows(self, steps: Sequence[StepExecution]) -> dict[str, StepExecution]:
+        return {step.path: kept_step(step, self._limits) for step in steps}
+
     async def finish(
-        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+        self,
+        hold: Hold,
+        status: Status,
+        *,
+        steps: Sequence[StepExecution] = (),
+        output: Json = None,
+        error: Json = None,
+        answer: Json = None,
     ) -> bool:
         require_end(status)
+        rows = self._rows(steps)
         output = from_document(limited_document(output, self._limits))
         answer = from_document(limited_document(answer, self._limits, "answer"))
         kept, error = self._executions.get(hold.execution_id), stored(error)
         if kept is None or not kept.is_held(hold):
             return False
+        kept.steps |= rows
         self._end_execution(kept, status, output=output, error=error, answer=answer)
         if status in FAILURES:
             self._start_after(kept, self._clock.now())
         return True
 
-    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
-        kept = self._executions.get(hold.execution_id)
+    async def park(self, hold: Hold, waits: Sequence[NewWait], *, steps: Sequence[StepExecution] = ()) -> bool:
+        rows, kept = self._rows(steps), self._executions.get(hold.execution_id)
         if kept is None or kept.status is not Status.RUNNING or not kept.is_held(hold):
             return False
+        kept.steps |= rows
         kept.seen_at = self._clock.now()
         goes_on = self._begin_waits(kept, waits) or kept.execution.cancel_requested is not None
         kept.change(

@@ -123,7 +123,7 @@ async def test_a_save_that_waits_for_a_take_over_writes_nothing(
     hold = await hold_of(postgres_store, await running(postgres_store))
     async with administrator.transaction():
         await administrator.execute("UPDATE executions SET owner = 'other/2', runs = runs + 1")
-        save = asyncio.create_task(postgres_store.save_step(hold, a_step()))
+        save = asyncio.create_task(postgres_store.save_steps(hold, [a_step()]))
         await until_it_waits(save, administrator)
 
     assert await save is False
@@ -139,7 +139,7 @@ async def test_in_one_batch_only_the_stale_writes_are_refused(
         await administrator.execute(
             "UPDATE executions SET owner = 'other/2', runs = runs + 1 WHERE id = $1", holds[1].execution_id
         )
-        saves = asyncio.gather(*(postgres_store.save_step(hold, a_step()) for hold in holds))
+        saves = asyncio.gather(*(postgres_store.save_steps(hold, [a_step()]) for hold in holds))
         await until_it_waits(saves, administrator)
 
     assert await saves == [True, False, True]
@@ -163,7 +163,7 @@ async def test_whoever_takes_over_sees_every_step_that_was_saved_before(history_
         async def save_until_it_is_lost(store: SqlStore, hold: Hold) -> None:
             for number in range(5):
                 path = f"{hold.owner}-{hold.run}-{number}"
-                if not await store.save_step(hold, a_step(path)):
+                if not await store.save_steps(hold, [a_step(path)]):
                     return
                 saved.add(path)
 

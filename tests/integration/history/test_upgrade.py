@@ -125,7 +125,7 @@ async def test_executions_and_steps_are_what_they_were(store: SqlStore) -> None:
 async def test_steps_are_saved_where_they_were(store: SqlStore) -> None:
     hold = (await begun(store, "2-runs", owner="other/2")).hold
 
-    assert await store.save_step(hold, a_step("first", started_at=T0 + SECOND))
+    assert await store.save_steps(hold, [a_step("first", started_at=T0 + SECOND)])
 
     steps = (await get(store, "2-runs")).steps
     assert [(step.path, step.status) for step in steps] == [("second", Status.SUCCEEDED), ("first", Status.SUCCEEDED)]
@@ -154,7 +154,7 @@ async def test_new_steps_come_after_the_old_ones(store: SqlStore) -> None:
     execution_id = await accepted(store)
     hold = (await begun(store, execution_id)).hold
     for path in ("b", "a"):
-        await store.save_step(hold, a_step(path))
+        await store.save_steps(hold, [a_step(path)])
 
     assert [step.path for step in (await get(store, execution_id)).steps] == ["b", "a"]
 
