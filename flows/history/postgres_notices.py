@@ -26,7 +26,11 @@ CLOSING_SECONDS = 1.0
 MOST_KEPT = 10_000
 """Notices that wait for the connection; beyond that, listeners are told to look at everything."""
 
-_NOTIFY = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message"
+_NOTIFY = """
+SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, message) FROM unnest($2::text[]) AS message
+"""
+"""A notice writes nothing that a power cut could take, so its commit need not wait for the disk. For this transaction
+alone: with a pooler in between, the connection may be another's next time."""
 
 
 class PostgresNotices(LocalNotices):
@@ -116,8 +120,6 @@ class PostgresNotices(LocalNotices):
 
                 # When it breaks, the next statement is sent at once, and fails.
                 connection.add_termination_listener(lambda _connection: self._something.set())
-                # A notice writes nothing that a power cut could take: no disk has to be waited for.
-                await connection.execute("SET synchronous_commit = off")
                 await connection.add_listener(CHANNEL, hear)
                 yield connection
         finally:

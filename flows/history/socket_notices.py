@@ -20,6 +20,8 @@ from flows.history.notices import EVERYTHING, LocalNotices, Notice, logger, mess
 
 ADDRESS_BYTES = 100
 """A socket's address holds 107 bytes on Linux, 103 on macOS (unix(7), unix(4))."""
+NAME_BYTES = 20
+"""No socket's name is longer. All processes must come to the same folder, so it is not each one's own that counts."""
 LISTED_SECONDS = 1.0
 """After so long the folder is listed again even if its time says that nothing has changed: that time is coarse."""
 RETRY_SECONDS = 0.05
@@ -53,11 +55,12 @@ class SocketNotices(LocalNotices):
             self._own.close()
             with contextlib.suppress(OSError):
                 (self._place() / self._own_name).unlink()
+                self._place().rmdir()  # unless somebody else listens
         self._sender = self._own = None
 
     def _place(self) -> Path:
         if self._folder is None:
-            self._folder = folder_of(self._database, self._own_name)
+            self._folder = folder_of(self._database)
         return self._folder
 
     # Sending
@@ -122,7 +125,10 @@ class SocketNotices(LocalNotices):
         if self._own:
             return
         try:
-            self._own = self._bound()
+            try:
+                self._own = self._bound()
+            except FileNotFoundError:  # whoever listened last took the folder away just now
+                self._own = self._bound()
         except OSError as error:
             logger.warning("no notices of other processes come, so what they did is found by looking for it: %s", error)
         else:
@@ -156,8 +162,8 @@ class SocketNotices(LocalNotices):
             self._hear(notices_in(message.decode(errors="replace")))
 
 
-def folder_of(database: Path, name: str) -> Path:
-    """Where the sockets are, which have names as long as this one.
+def folder_of(database: Path) -> Path:
+    """Where the sockets are.
 
     Raises:
         OSError: every path is too long for a socket's address.
@@ -165,7 +171,7 @@ def folder_of(database: Path, name: str) -> Path:
     whole = database.resolve()
     digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]
     for folder in (whole.with_name(f"{whole.name}.notices"), Path(tempfile.gettempdir(), f"ipaas-{digest}")):
-        if len(os.fsencode(folder / f".{name}")) <= ADDRESS_BYTES:
+        if len(os.fsencode(folder)) + len("/.") + NAME_BYTES <= ADDRESS_BYTES:
             return folder
     raise OSError(f"the path of the temporary folder {tempfile.gettempdir()} is too long for a socket's address")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -43,8 +42,9 @@ asyncio.run(main())
 
 
 @pytest.fixture(autouse=True)
-def a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def a_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The paths of tests are long, so the sockets are in the temporary folder: in one that is gone with the test."""
+    tmp_path_factory.getbasetemp()  # of the whole session: not in this one
     with tempfile.TemporaryDirectory(prefix="n-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         monkeypatch.setenv("TMPDIR", folder)
@@ -161,20 +161,20 @@ class TestSqlite:
     @pytest.fixture
     def folder(self, sqlite_history: str) -> Path:
         """Where the sockets are, which may be in the temporary folder: a test's path is long."""
-        return folder_of(Path(sqlite_history.removeprefix("sqlite:///")), f"{os.getpid()}-00000000")
+        return folder_of(Path(sqlite_history.removeprefix("sqlite:///")))
 
     async def test_the_folder_is_private_and_has_the_sockets_of_those_who_listen(
         self, stores: tuple[SqlStore, SqlStore], folder: Path
     ) -> None:
-        for store in stores:
+        for number, store in enumerate(stores, 1):
             async with heard_by(store, Topic.ENDED):
-                pass
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert len(list(folder.iterdir())) == 2
+                assert folder.stat().st_mode & 0o777 == 0o700
+                assert len(list(folder.iterdir())) == number
 
-        for store in stores:
-            await store.close()
-        assert list(folder.iterdir()) == []
+        await stores[0].close()
+        assert len(list(folder.iterdir())) == 1
+        await stores[1].close()
+        assert not folder.exists()
 
     async def test_the_socket_of_a_dead_process_is_removed(
         self, stores: tuple[SqlStore, SqlStore], folder: Path
@@ -227,11 +227,11 @@ class TestSqlite:
 
 
 def test_sockets_are_beside_the_database_where_that_path_is_not_too_long() -> None:
-    assert folder_of(Path("/data/ipaas.db"), "1-0") == Path("/data/ipaas.db.notices")
+    assert folder_of(Path("/data/ipaas.db")) == Path("/data/ipaas.db.notices")
 
 
 def test_else_they_are_in_the_temporary_folder_one_for_each_database() -> None:
-    one, other = (folder_of(Path("/data", "x" * 100, f"{name}.db"), "1-0") for name in ("one", "other"))
+    one, other = (folder_of(Path("/data", "x" * 100, f"{name}.db")) for name in ("one", "other"))
 
     assert one.parent == other.parent == Path(tempfile.gettempdir())
     assert one != other
@@ -242,7 +242,7 @@ def test_all_find_the_same_folder_whatever_path_they_have(tmp_path: Path, monkey
     (tmp_path / "link.db").symlink_to("history.db")
     monkeypatch.chdir(tmp_path)
 
-    folders = {folder_of(Path(path), "1-0") for path in ("history.db", "link.db", tmp_path / "history.db")}
+    folders = {folder_of(Path(path)) for path in ("history.db", "link.db", tmp_path / "history.db")}
 
     assert len(folders) == 1
 
