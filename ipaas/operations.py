@@ -18,7 +18,17 @@ from prefect.states import Cancelled, Cancelling
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.replay import steps_before, steps_that_succeeded
-from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger, WaitKind
+from flows.history import (
+    Accepted,
+    Execution,
+    HistoryStore,
+    NewExecution,
+    Status,
+    StepExecution,
+    Topic,
+    Trigger,
+    WaitKind,
+)
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.input_schema import check_input
@@ -84,6 +94,8 @@ async def start(
         priority=flow.priority,
     )
     [accepted] = await store.accept([new])
+    if not accepted.duplicate:
+        store.announce(Topic.ACCEPTED)
     return accepted
 
 
@@ -114,6 +126,9 @@ async def cancel(
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
+    if after and after.status.is_final:
+        store.announce(Topic.ENDED, execution_id)
+        store.announce(Topic.ACCEPTED)  # its slot is free
     return after or before
 
 
@@ -196,6 +211,7 @@ async def replay(
         priority=flow.priority,
     )
     await store.accept([again])
+    store.announce(Topic.ACCEPTED)
     return again.id
 
 

@@ -26,7 +26,7 @@ from flows.engine.parking import Parked
 from flows.engine.program import Program, Run
 from flows.engine.runtime import RunningExecution, Runtime
 from flows.engine.step import Perform, Steps, perform
-from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Trigger
+from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Topic, Trigger
 from flows.language.event import Event
 from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
 from foundation.ids import new_id
@@ -304,6 +304,7 @@ class _Recorded:
         with anyio.CancelScope(shield=True):
             if await self.journal.finish(outcome.status, output=outcome.output, error=outcome.error, answer=answer):
                 self._count(outcome.status)
+                self._announce_end()
                 return outcome
             ended = await self.runtime.store.execution(self.execution.id)
         if ended is None or not ended.status.is_final:
@@ -315,10 +316,19 @@ class _Recorded:
         seconds = max((self.runtime.clock.now() - begun).total_seconds(), 0.0)
         self.runtime.meter.execution_ended(self.execution, status, seconds)
 
+    def _announce_end(self) -> None:
+        """Wakes whoever holds its sender."""
+        if self._answers_sender:
+            self.runtime.store.announce(Topic.ENDED, self.execution.id)
+
+    @property
+    def _answers_sender(self) -> bool:
+        return self.program.answer is not None and self.execution.trigger is Trigger.WEBHOOK
+
     def _answer(self, output: Any, scope: Mapping[str, Any]) -> Any:
         """What the sender gets who waits for the end; what is wrong with it is for him to see, too."""
         answer = self.program.answer
-        if answer is None or self.execution.trigger is not Trigger.WEBHOOK:
+        if answer is None or not self._answers_sender:
             return None
         outcomes = {
             step.path: {"output": step.output, "status": step.status, "error": step.error}

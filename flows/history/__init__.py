@@ -13,12 +13,14 @@ from flows.history.interfaces import (
     Catalogue,
     HistoryStore,
     Inbox,
+    Notices,
     Polls,
     Running,
     Takeover,
     Waits,
 )
 from flows.history.memory import MemoryStore
+from flows.history.notices import Topic
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
@@ -64,6 +66,7 @@ __all__ = [
     "MemoryStore",
     "NewExecution",
     "NewWait",
+    "Notices",
     "Page",
     "PollHold",
     "PollState",
@@ -73,6 +76,7 @@ __all__ = [
     "Status",
     "StepExecution",
     "Takeover",
+    "Topic",
     "Trigger",
     "Wait",
     "WaitKind",

@@ -11,10 +11,12 @@ transaction and after any wait for locks: the clocks of the machines that share 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from flows.history.notices import Topic
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
@@ -398,7 +400,29 @@ class Callers(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Polls, Callers, Archive, Protocol):
+class Notices(Protocol):
+    """What processes that share a history tell each other, so that none has to look all the time: for all of them.
+
+    Best effort: a notice may come late, twice or not at all. Both are for the event loop of who opened the store.
+    """
+
+    def announce(self, topic: Topic, text: str = "") -> None:
+        """Tells every process that listens, this one too, of what is durable already.
+
+        It never blocks and never raises. What is announced faster than it can be sent is sent once. A text is for an
+        id: one of more than 200 characters, or of others than printable ASCII, is left out.
+        """
+        ...
+
+    def listening(self, topic: Topic, callback: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Calls back with the text of every notice of the topic, in this event loop.
+
+        An empty text stands for any: notices may have been missed, so the listener is to look at everything.
+        """
+        ...
+
+
+class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Polls, Callers, Archive, Notices, Protocol):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -11,13 +12,15 @@ from sqlalchemy import Connection, select
 
 from flows.history import admission, archive, callers, catalogue, migrations, polls, reads, running, takeover, waits
 from flows.history.arrivals import Arrival, Arrivals, accept
-from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
+from flows.history.database import LOCK_WAIT, connect, database_url, give_back, sqlite_file, transaction
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
+from flows.history.notices import LocalNotices, Topic
 from flows.history.payloads import LargeDocuments
 from flows.history.polled import PollHold, PollState
+from flows.history.postgres_notices import PostgresNotices
 from flows.history.records import (
     Accepted,
     Admitted,
@@ -38,6 +41,7 @@ from flows.history.records import (
     WorkflowVersion,
 )
 from flows.history.rows import checked_limit, require_end, step_row, written
+from flows.history.socket_notices import SocketNotices
 from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
@@ -78,12 +82,15 @@ class SqlStore:
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
         self._group = GroupCommit(partial(transaction, self._writer, lock_wait=lock_wait))
+        file = sqlite_file(self._url)
+        self._notices: LocalNotices = SocketNotices(file) if file else PostgresNotices(self._url)
 
     async def open(self) -> None:
         await migrations.check(self._url.render_as_string(hide_password=False))
 
     async def close(self) -> None:
         await self._group.flush()
+        await self._notices.close()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -290,6 +297,14 @@ class SqlStore:
 
     async def forget_caller(self, execution_id: str, waiter: str) -> bool:
         return await self._write(partial(callers.forget, execution_id=execution_id, waiter=waiter, time=self._time))
+
+    # Notices
+
+    def announce(self, topic: Topic, text: str = "") -> None:
+        self._notices.announce(topic, text)
+
+    def listening(self, topic: Topic, callback: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        return self._notices.listening(topic, callback)
 
     # Archive
 

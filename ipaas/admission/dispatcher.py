@@ -1,8 +1,8 @@
 """Has the history admit what may start, and hands that to Prefect: the second half of the outbox the gateway writes.
 
-Prefect gets what may run and no more, so that nothing waits there. It is run by every gateway, which pokes it when it
-has accepted something, and by every worker, which pokes it when an execution has ended: the history's transaction
-decides, so they need not know of each other. What is handed over again after a crash is the same run, by its
+Prefect gets what may run and no more, so that nothing waits there. Every gateway and every worker runs it. It is woken
+by notices of what was accepted, and by its worker when an execution has ended: the history's transaction decides, so
+they need not know of each other. What is handed over again after a crash is the same run, by its
 idempotency key. A Prefect that is slow or away slows only this, never the gateway.
 """
 
@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from flows.history import Execution, HistoryStore
+from flows.history import Execution, HistoryStore, Topic
 from flows.on_prefect.deployment import deploy_again, find_deployment
 from flows.on_prefect.flow_runs import read_flow_runs
 from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
@@ -33,7 +33,7 @@ logger = logging.getLogger("ipaas.dispatcher")
 CLAIM_SECONDS = 30.0
 """How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""
 TICK_SECONDS = 1.0
-"""How often it looks for what another process accepted or ended (the command line, another gateway or worker)."""
+"""How often it looks by itself, for what no notice came of."""
 SHORTEST_WAIT_SECONDS = 0.005
 MAX_BACKOFF_SECONDS = 5.0
 WAKE_TRIES = 10
@@ -75,6 +75,10 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatches until cancelled."""
+        async with self._store.listening(Topic.ACCEPTED, lambda _: self.poke()):
+            await self._run()
+
+    async def _run(self) -> None:
         backoff = TICK_SECONDS
         while True:
             try:

@@ -150,7 +150,6 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
             store=store,
             hooks=hooks,
             credentials=given.credentials,
-            dispatcher=dispatcher,
             answers=Answers(waiting, Callers(store), metrics, _cancel_for_sender(given)),
             backlog=backlog,
             rates=state.rates,

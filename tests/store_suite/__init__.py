@@ -16,6 +16,7 @@ from store_suite.failures import FailuresSuite
 from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
+from store_suite.notices import NoticesSuite
 from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
 from store_suite.waits import KeyedWaitsSuite, WaitsSuite
@@ -34,6 +35,7 @@ class StoreSuite(
     PollsSuite,
     KeyedWaitsSuite,
     CallersSuite,
+    NoticesSuite,
     ArchiveSuite,
 ):
     @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 from flows.history import flow_control
 from flows.history.documents import from_document, to_document
 from flows.history.flow_control import ARRIVED, QUEUE
+from flows.history.notices import LocalNotices
 from flows.history.polled import PollState
 from flows.history.records import (
     Execution,
@@ -179,6 +180,7 @@ class MemoryState:
         """By workflow and lane."""
         self._kept_answers: dict[str, KeptAnswer] = {}
         """By address."""
+        self._notices = LocalNotices()
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
