@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import URL
 
-from flows.history.database import connect
+from flows.history.database import LOCK_WAIT
 from flows.history.notices import EVERYTHING, LocalNotices, Notice, logger, messages, notices_in
+from flows.history.postgres import PostgresConnections
 
 CHANNEL: Final = "ipaas"
 ALIVE_SECONDS = 30.0
@@ -108,10 +109,9 @@ class PostgresNotices(LocalNotices):
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         """An asyncpg connection that listens."""
-        engine = connect(self._url, connections=1, writes=True)
+        database = PostgresConnections(self._url, connections=1, writes=True, lock_wait=LOCK_WAIT)
         try:
-            async with engine.connect() as pooled:
-                connection: Any = (await pooled.get_raw_connection()).driver_connection
+            async with database.driver() as connection:
                 own = connection.get_server_pid()
 
                 def hear(_connection: object, sender: int, _channel: str, message: str) -> None:
@@ -123,7 +123,7 @@ class PostgresNotices(LocalNotices):
                 await connection.add_listener(CHANNEL, hear)
                 yield connection
         finally:
-            await engine.dispose()
+            await database.close()
 
 
 def _told(error: Exception) -> str:

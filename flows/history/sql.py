@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from flows.history import admission, archive, callers, catalogue, migrations, polls, reads, running, takeover, waits
 from flows.history.arrivals import Arrival, Arrivals, accept
-from flows.history.database import LOCK_WAIT, connect, database_url, give_back, sqlite_file, transaction
+from flows.history.database import LOCK_WAIT, connect, database_url, sqlite_file, transaction
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
@@ -42,6 +42,7 @@ from flows.history.records import (
 )
 from flows.history.rows import checked_limit, require_end, step_row, written
 from flows.history.socket_notices import SocketNotices
+from flows.history.sqlite import give_back
 from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
@@ -91,8 +92,8 @@ class SqlStore:
     async def close(self) -> None:
         await self._group.flush()
         await self._notices.close()
-        await self._writer.dispose()
-        await self._reader.dispose()
+        await self._writer.close()
+        await self._reader.close()
 
     async def ping(self) -> None:
         await self._read(lambda connection: connection.execute(select(1)))

@@ -24,6 +24,7 @@ from prefect.settings import (
 from blocks import Keyring
 from flows.on_prefect.deployment import work_pool
 from flows.on_prefect.internals import use_immediate_transactions, write_events_once
+from foundation.garbage import search_garbage_seldom
 from foundation.private_files import keep_files_private
 from foundation.settings import Settings
 from ipaas.platform.environment import prefect_hosts
@@ -31,18 +32,19 @@ from ipaas.platform.own_site import OwnSiteOnly
 from ipaas.platform.sealing import SealSecrets
 
 
-def _with_work_pool(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
-    """The application's lifespan, which also makes the work pool, so that `prefect deploy` finds it on a new server."""
+def _lifespan(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+    """The application's, which also makes the work pool, so that `prefect deploy` finds it on a new server."""
     lifespan = app.router.lifespan_context
 
     @asynccontextmanager
-    async def with_work_pool(scope: Any) -> AsyncIterator[Any]:
+    async def ours(scope: Any) -> AsyncIterator[Any]:
         async with lifespan(scope) as state:
             # A task of its own: Prefect counts the lifespan as one of the requests in hand, one a task.
             await asyncio.create_task(_make_work_pool(app))
+            search_garbage_seldom()
             yield state
 
-    return with_work_pool
+    return ours
 
 
 async def _make_work_pool(app: Any) -> None:
@@ -67,7 +69,7 @@ def main() -> None:
         use_immediate_transactions(url)
         write_events_once()
     stock: Any = create_app(final=True)
-    stock.router.lifespan_context = _with_work_pool(stock)
+    stock.router.lifespan_context = _lifespan(stock)
     host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
     uvicorn.run(
         OwnSiteOnly(SealSecrets(stock, keyring), prefect_hosts(settings, host=host, port=port)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from store_builders import a_step, accepted, begin, begun, get, hold_of, running
 
 from flows.history import Execution, Hold, Refusal, Status
-from flows.history.database import connect, database_url
 from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
 
@@ -86,16 +86,15 @@ async def test_a_lease_that_ran_out_while_somebody_waited_is_over(
 
 
 async def test_a_sqlite_lease_counts_from_when_the_file_was_free(sqlite_history: str) -> None:
-    engine = connect(database_url(sqlite_history), connections=1, writes=True)
     async with opened(sqlite_history) as store:
         hold = await hold_of(store, await running(store))
-        async with engine.begin():
+        with closing(sqlite3.connect(sqlite_history.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
             renewal = asyncio.create_task(store.renew([hold], lease=LEASE))
             await asyncio.sleep(2 * LEASE)
             released = datetime.now(UTC)
         await renewal
         lease_until = (await get(store, hold.execution_id)).lease_until
-    await engine.dispose()
 
     assert lease_until is not None
     assert lease_until >= released + timedelta(seconds=LEASE)

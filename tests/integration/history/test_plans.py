@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, event, text
 from store_builders import T0, a_version, accepted, admitted, an_execution, finish, hold_of, running
 
 from flows.history import Key, NewExecution, NewWait, Status, WaitKind, signal_address
-from flows.history.database import connect, database_url
+from flows.history.database import database_url, single_transaction
 from flows.history.records import Rule
 from flows.history.sql import SqlStore
 
@@ -79,10 +78,7 @@ async def store(history_url: str) -> AsyncIterator[SqlStore]:
 
 
 async def _sql(url: str, statement: str) -> None:
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.begin() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    await single_transaction(database_url(url), lambda connection: connection.execute(text(statement)), writes=True)
 
 
 @contextmanager
@@ -94,7 +90,7 @@ def sent_by(store: SqlStore) -> Iterator[Sent]:
         if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE")):
             sent.append((statement, parameters[0] if executemany else parameters))
 
-    engines = (store._reader.sync_engine, store._writer.sync_engine)
+    engines = (store._reader.engine, store._writer.engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield sent
@@ -104,26 +100,25 @@ def sent_by(store: SqlStore) -> Iterator[Sent]:
 
 async def plans(url: str, sent: Sent) -> list[str]:
     """How the database goes about them."""
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.connect() as connection:
-        found = [await _plan(connection, *one) for one in sent]
-        await connection.rollback()
-    await engine.dispose()
-    return found
+
+    def explain(connection: Connection) -> list[str]:
+        return [_plan(connection, *one) for one in sent]
+
+    return await single_transaction(database_url(url), explain, writes=True)
 
 
-async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+def _plan(connection: Connection, statement: str, parameters: Any) -> str:
     if connection.dialect.name == "sqlite":
-        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         return "\n".join(row[3] for row in rows)
     if "FOR NO KEY UPDATE" not in statement and "found(" not in statement:  # reading: planned with the parameters
-        return "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
     # Writing: PostgreSQL may come to plan it once for whatever parameters.
-    await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
-    await connection.exec_driver_sql(f"PREPARE sent AS {statement}")
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql(f"PREPARE sent AS {statement}")
     values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
-    plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN EXECUTE sent{values}")).scalars())
-    await connection.exec_driver_sql("DEALLOCATE sent")
+    plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN EXECUTE sent{values}").scalars())
+    connection.exec_driver_sql("DEALLOCATE sent")
     return plan
 
 
