@@ -88,7 +88,7 @@ class Recording:
     async def states(self, run: RunRecord) -> list[str]:
         """The names of its states, in the order of their times."""
         found = await self.read(f"/flow_run_states/?flow_run_id={run.id}")
-        return [one["name"] for one in sorted(found, key=lambda one: one["timestamp"])]
+        return [one["name"] for one in sorted(found, key=lambda one: datetime.fromisoformat(one["timestamp"]))]
 
     async def rows(self, query: str, run: UUID) -> list[dict[str, Any]]:
         """Of a query with `:run`, straight from the database."""

@@ -23,6 +23,8 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_process import PrefectServer
 from recording import Recording, rows_of
@@ -108,6 +110,9 @@ class Pair:
 def on_server(either_server: PrefectServer) -> Iterator[PrefectServer]:
     with temporary_settings({PREFECT_API_URL: either_server.url}):
         yield either_server
+        # They keep the server that they were made for.
+        EventsWorker.drain_all()
+        APILogWorker.drain_all()
 
 
 @pytest.fixture(params=[GOOD, BAD], ids=["completed", "failed"])
@@ -119,7 +124,7 @@ async def pair(request: pytest.FixtureRequest, on_server: PrefectServer, runtime
             run = await orchestrated(one)
             record = await record_of(recording, run)
             assert (await recording.record(record))["recorded"] == [str(record.id)]
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while not {run, record.id} <= set(events):
                     await asyncio.sleep(0.1)
         yield Pair(recording, run, record, events, await names_of_ids(on_server, (run, record.id)))
@@ -152,7 +157,7 @@ async def orchestrated(one: Deployed) -> UUID:
 
 async def record_of(recording: Recording, run_id: UUID) -> RunRecord:
     """A record of another run that did the same at the same times, of what Prefect has of this one."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:  # it is told of tasks and logs behind the run
             tasks = await recording.read("/task_runs/filter", {"flow_runs": {"id": {"any_": [str(run_id)]}}})
             logs = await recording.read("/logs/filter", {"logs": {"flow_run_id": {"any_": [str(run_id)]}}})
@@ -242,26 +247,26 @@ async def test_the_event_is_that_of_an_orchestrated_run_but_for_what_is_listed(p
 
 
 READS: Mapping[str, tuple[str, Any]] = {
-    "runs": ("/flow_runs/filter", {"flow_runs": {"id": {"any_": ["RUN"]}}}),
-    "run": ("/flow_runs/RUN", None),
+    "runs": ("/flow_runs/filter", {"flow_runs": {"id": {"any_": ["$RUN"]}}}),
+    "run": ("/flow_runs/$RUN", None),
     "count": (
         "/flow_runs/count",
-        {"flow_runs": {"id": {"any_": ["RUN"]}, "state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}},
+        {"flow_runs": {"id": {"any_": ["$RUN"]}, "state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}},
     ),
     "history": (
         "/flow_runs/history",
         {
-            "history_start": "START",
-            "history_end": "END",
+            "history_start": "$START",
+            "history_end": "$END",
             "history_interval_seconds": 3600,
-            "flow_runs": {"id": {"any_": ["RUN"]}},
+            "flow_runs": {"id": {"any_": ["$RUN"]}},
         },
     ),
-    "states": ("/flow_run_states/?flow_run_id=RUN", None),
-    "tasks": ("/task_runs/filter", {"flow_runs": {"id": {"any_": ["RUN"]}}, "sort": "EXPECTED_START_TIME_ASC"}),
-    "task count": ("/task_runs/count", {"flow_runs": {"id": {"any_": ["RUN"]}}}),
-    "graph": ("/flow_runs/RUN/graph-v2", None),
-    "logs": ("/logs/filter", {"logs": {"flow_run_id": {"any_": ["RUN"]}}, "sort": "TIMESTAMP_ASC"}),
+    "states": ("/flow_run_states/?flow_run_id=$RUN", None),
+    "tasks": ("/task_runs/filter", {"flow_runs": {"id": {"any_": ["$RUN"]}}, "sort": "EXPECTED_START_TIME_ASC"}),
+    "task count": ("/task_runs/count", {"flow_runs": {"id": {"any_": ["$RUN"]}}}),
+    "graph": ("/flow_runs/$RUN/graph-v2", None),
+    "logs": ("/logs/filter", {"logs": {"flow_run_id": {"any_": ["$RUN"]}}, "sort": "TIMESTAMP_ASC"}),
 }
 """What Prefect's UI asks for to show a run."""
 
@@ -280,7 +285,7 @@ async def test_what_the_ui_reads_is_what_it_reads_of_an_orchestrated_run(pair: P
 
 async def answer(pair: Pair, run: UUID, path: str, body: Any) -> Any:
     day = pair.recorded.created.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    known = {"RUN": str(run), "START": day.isoformat(), "END": (day + timedelta(days=1)).isoformat()}
+    known = {"$RUN": str(run), "$START": day.isoformat(), "$END": (day + timedelta(days=1)).isoformat()}
     text = json.dumps([path, body])
     for name, value in known.items():
         text = text.replace(name, value)

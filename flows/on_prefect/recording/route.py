@@ -58,7 +58,7 @@ class _Recording:
         try:
             batch, unreadable = _parsed(body)
         except ValidationError as error:
-            return _wrong(422, _mistakes(error, body))
+            return _wrong(422, _mistakes(error, json.loads(body)))
         except (ValueError, RecursionError):
             return _wrong(400, "the body is not JSON")
         try:
@@ -120,14 +120,13 @@ def _is_whole(value: Any) -> bool:
     return True
 
 
-def _mistakes(error: ValidationError, body: bytes) -> list[dict[str, Any]]:
+def _mistakes(error: ValidationError, document: Any) -> list[dict[str, Any]]:
     """What is wrong, and where; without the values, which may be secret."""
-    runs = json.loads(body).get("runs", [])
     told: list[dict[str, Any]] = []
     for mistake in error.errors(include_url=False, include_input=False, include_context=False)[:MOST_MISTAKES]:
         where = mistake["loc"]
         told.append({"loc": where, "msg": mistake["msg"]})
-        if len(where) > 1 and where[0] == "runs" and isinstance(run := runs[int(where[1])], dict):
+        if where[:1] == ("runs",) and len(where) > 1 and isinstance(run := document["runs"][int(where[1])], dict):
             told[-1]["run"] = run.get("id")
     return told
 
