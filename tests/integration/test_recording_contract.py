@@ -75,18 +75,24 @@ EVENT_DIFFERS = {
     "resource.prefect.resource.name": "has the execution's id",
 }
 ANSWER_DIFFERS = {
+    "logs.id",
+    "run.name",
+    "runs.name",
+    "tasks.expected_start_time",
+    "tasks.estimated_start_time_delta",
     "created",
     "updated",
     "idempotency_key",
-    "name",  # of the flow run
     "dynamic_key",
     "task_inputs",
     "deferred",
     "transition_id",
     "deployment_concurrency_lease_id",
+    "untrackable_result",
     "data",
     "retriable",
 }
+"""The same fields as Prefect's API has them: in one read, or in all."""
 
 
 @dataclass
@@ -278,9 +284,20 @@ async def test_what_the_ui_reads_is_what_it_reads_of_an_orchestrated_run(pair: P
         assert theirs
         if read == "states":
             theirs = [one for one in theirs if one["name"] != "Pending"]
-        differences |= {f"{read}: {name}" for name in different(theirs, ours)}
+        if read == "graph":
+            theirs["states"] = [one for one in theirs["states"] if one["name"] != "Pending"]
+            for _, node in theirs["nodes"]:
+                # Prefect takes an argument that it found in an earlier task's result for an edge, too.
+                node |= {
+                    way: [{"id": one} for one in dict.fromkeys(_ids(node[way]))] for way in ("parents", "children")
+                }
+        differences |= {f"{read}.{name}" for name in different(theirs, ours)}
+    left = {name for name in differences if not ANSWER_DIFFERS & {name, *name.split(".")}}
+    assert not left, sorted(left)
 
-    assert {name for name in differences if name.rpartition(".")[2] not in ANSWER_DIFFERS} == set()
+
+def _ids(nodes: list[dict[str, str]]) -> list[str]:
+    return [node["id"] for node in nodes]
 
 
 async def answer(pair: Pair, run: UUID, path: str, body: Any) -> Any:

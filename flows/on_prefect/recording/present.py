@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from prefect.server.database import PrefectDBInterface
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flows.on_prefect.recording.records import Kind, State
+from flows.on_prefect.recording.records import Details, Kind, State
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,21 @@ async def read_runs(
     if not found:
         return found
     states = sa.select(
-        run_state.flow_run_id, run_state.id, run_state.type, run_state.name, run_state.timestamp, run_state.message
+        run_state.flow_run_id,
+        run_state.id,
+        run_state.type,
+        run_state.name,
+        run_state.timestamp,
+        run_state.message,
+        run_state.state_details,
     ).where(run_state.flow_run_id.in_(found))
     for row in await connection.execute(states):
         there = found[row.flow_run_id]
         there.states[row.id] = row.timestamp
         if row.id == there.state_id:
-            there.state = State(type=_kind(row.type), name=row.name, timestamp=row.timestamp, message=row.message)
+            details = Details(pause_reschedule=row.state_details.pause_reschedule)
+            kind, time = _kind(row.type), row.timestamp
+            there.state = State(type=kind, name=row.name, timestamp=time, message=row.message, details=details)
     tasks = (
         sa.select(task.flow_run_id, task.id, task.state_type, task_state.id.label("state_id"), task_state.timestamp)
         .join(task_state, task_state.task_run_id == task.id, isouter=True)
