@@ -1,4 +1,5 @@
-"""Prefect's own server and UI: the stock application, with two guards before it and immediate SQLite transactions.
+"""Prefect's own server and UI: the stock application, with two guards before it, immediate SQLite transactions, and a
+route that records runs in bulk.
 
 Run as a process of its own, `python -m ipaas.platform.prefect_server`, because Prefect reads its settings when it is
 imported.
@@ -24,6 +25,7 @@ from prefect.settings import (
 from blocks import Keyring
 from flows.on_prefect.deployment import work_pool
 from flows.on_prefect.internals import use_immediate_transactions, write_events_once
+from flows.on_prefect.recording.route import add_recording
 from foundation.garbage import search_garbage_seldom
 from foundation.private_files import keep_files_private
 from foundation.settings import Settings
@@ -69,6 +71,7 @@ def main() -> None:
         use_immediate_transactions(url)
         write_events_once()
     stock: Any = create_app(final=True)
+    add_recording(stock)
     stock.router.lifespan_context = _lifespan(stock)
     host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
     uvicorn.run(
