@@ -17,7 +17,7 @@ from flows.history.models import IS_WAITING, executions, lanes, workflow_version
 from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, version_of, workflow_of
-from flows.history.rules import declared_limit, declared_rules
+from flows.history.rules import declared_limit, declared_mode, declared_rules
 
 _VERSION = [column.name for column in workflow_versions.c]
 _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
@@ -38,6 +38,7 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime, tim
     limit, overflow = declared_limit(version.declaration)
     current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
     current["failures_of"] = document_or_none(declared_failures(version.declaration) or None)
+    current["mode"] = declared_mode(version.declaration)
     current["flow_control"] = _change_rules(connection, version)
     statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
     statement = statement.on_conflict_do_update(

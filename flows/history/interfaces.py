@@ -11,7 +11,7 @@ transaction and after any wait for locks: the clocks of the machines that share 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -25,6 +25,7 @@ from flows.history.records import (
     Execution,
     Hold,
     Json,
+    Mode,
     NewExecution,
     NewWait,
     Page,
@@ -101,7 +102,7 @@ class Inbox(Protocol):
 class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
-    async def admit(self, *, limit: int, claim: float) -> Admitted:
+    async def admit(self, *, limit: int, claim: float, modes: Collection[Mode | None] = (*Mode, None)) -> Admitted:
         """Wakes what is due, admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
@@ -128,6 +129,17 @@ class Admission(Protocol):
         Args:
             limit: how many are returned at most.
             claim: how long they are this caller's.
+            modes: of workflows that say one of these; None stands for those that do not say.
+        """
+        ...
+
+    async def admit_and_begin(
+        self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)
+    ) -> Admitted:
+        """Admits as `admit`, and begins what it admits as `Running.begin`, all in one transaction: express.
+
+        Those that Prefect made a run for are only admitted, and returned accepted: that run needs to be woken. The
+        others are running, and whole, with their event and steps.
         """
         ...
 
@@ -286,6 +298,26 @@ class Takeover(Protocol):
         ...
 
 
+class Recording(Protocol):
+    """Of which express executions Prefect has been told: for the workers."""
+
+    async def unrecorded(self, *, limit: int) -> Sequence[Execution]:
+        """Those that have ended and are not noted as recorded, the first ends first; whole."""
+        ...
+
+    async def note_recorded(self, execution_ids: Sequence[str], *, at: datetime) -> None:
+        """Prefect has been told how they ended. One that has not ended is not noted."""
+        ...
+
+    async def last_recorded(self) -> datetime | None:
+        """The latest `at`."""
+        ...
+
+    async def forget_recorded(self, *, after: datetime | None, limit: int) -> int:
+        """Prefect knows nothing of what was noted after this (None: of anything); up to `limit` at once, how many."""
+        ...
+
+
 class Polls(Protocol):
     """What poll triggers have seen, and whose turn it is to look: for the workers.
 
@@ -422,7 +454,9 @@ class Notices(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Polls, Callers, Archive, Notices, Protocol):
+class HistoryStore(
+    Catalogue, Inbox, Admission, Running, Waits, Takeover, Recording, Polls, Callers, Archive, Notices, Protocol
+):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

@@ -46,6 +46,8 @@ IS_WAITING = text("admitted_at IS NULL AND finished_at IS NULL AND parked_at IS 
 HAS_SLOT = text("admitted_at IS NOT NULL AND finished_at IS NULL")
 IS_TO_DISPATCH = text("admitted_at IS NOT NULL AND finished_at IS NULL AND owner IS NULL AND flow_run_id IS NULL")
 """It may be handed over, unless somebody claims it."""
+IS_UNRECORDED = text("mode = 'express' AND finished_at IS NOT NULL AND recorded_at IS NULL")
+"""Prefect has not been told how it ended."""
 IS_OPEN = text("ended_at IS NULL")
 """A step waits for it."""
 IS_DUE = text("ended_at IS NULL AND due_at IS NOT NULL")
@@ -106,6 +108,8 @@ class WorkflowRow(_Row, table=True):
     """The patterns of its failure triggers, if it has any: the workflows whose failures start it."""
     flow_control: str | None = Field(default=None, sa_type=Text)
     """`flow_control.declared_rules` as a document; NULL: it has none."""
+    mode: str | None = Field(default=None, sa_type=PlainText)
+    """NULL: it does not say."""
 
 
 class WorkflowVersionRow(_Row, table=True):
@@ -141,6 +145,8 @@ class ExecutionRow(_Row, table=True):
         _partial("workflow", "lane", "queued_at", "id", name="ix_executions_waiting", where=IS_WAITING),
         _partial("workflow", name="ix_executions_slots", where=HAS_SLOT),
         _partial("workflow", "accepted_at", "id", name="ix_executions_to_dispatch", where=IS_TO_DISPATCH),
+        _partial("finished_at", name="ix_executions_unrecorded", where=IS_UNRECORDED),
+        _partial("recorded_at"),
     )
 
     id: str = Field(sa_type=PlainText, primary_key=True)
@@ -161,6 +167,8 @@ class ExecutionRow(_Row, table=True):
     parent_path: str | None = Field(default=None, sa_type=PlainText)
     depth: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     trace: str | None = Field(default=None, sa_type=PlainText)
+    mode: str | None = Field(default=None, sa_type=PlainText)
+    recorded_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     admitted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

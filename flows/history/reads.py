@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from flows.history import payloads, waits
 from flows.history.documents import from_document
 from flows.history.ends import FINAL
 from flows.history.models import HAS_SLOT, IS_WAITING, events, executions, step_executions
-from flows.history.records import Execution, Page, Status, StepExecution
+from flows.history.records import Execution, Mode, Page, Status, StepExecution
 from flows.history.rows import execution_of, step_of
 
 LISTED = [column for column in executions.c if column.name not in ("output", "answer")]
@@ -63,6 +63,46 @@ def execution(connection: Connection, condition: ColumnElement[bool]) -> Executi
     [row] = found
     waited = waits.of_execution(connection, row["id"]) if row["parked_runs"] else ()
     return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]), waits=waited)
+
+
+def whole(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> list[Execution]:
+    """Executions of whole rows, with what belongs to each, in a few statements for all."""
+    if not rows:
+        return []
+    query = select(events.c.id, events.c.document).where(events.c.id.in_([row["event_id"] for row in rows]))
+    documents = payloads.whole(connection, connection.execute(query).mappings(), "document")
+    event_of = {row["id"]: from_document(row["document"]) for row in documents}
+    had_steps = [row["id"] for row in rows if row["runs"] > 1 or row["replay_of"] or row["finished_at"]]
+    steps_of = _steps_of(connection, had_steps)
+    return [
+        execution_of(
+            row,
+            event=event_of[row["event_id"]],
+            steps=steps_of.get(row["id"], ()),
+            waits=waits.of_execution(connection, row["id"]) if row["parked_runs"] else (),
+        )
+        for row in payloads.whole(connection, rows, "output", "answer")
+    ]
+
+
+def _steps_of(connection: Connection, execution_ids: Sequence[str]) -> dict[str, list[StepExecution]]:
+    found: dict[str, list[StepExecution]] = defaultdict(list)
+    if execution_ids:
+        table = step_executions
+        query = select(table).where(table.c.execution_id.in_(execution_ids)).order_by(table.c.number)
+        for row in payloads.whole(connection, connection.execute(query).mappings(), "output", "decision"):
+            found[row["execution_id"]].append(step_of(row))
+    return found
+
+
+def of_flow_run(connection: Connection, flow_run_id: str) -> Execution | None:
+    """The newest: "Retry" in Prefect gives a run a further execution."""
+    return execution(connection, is_shown_as([flow_run_id]))
+
+
+def is_shown_as(flow_run_ids: Sequence[str]) -> ColumnElement[bool]:
+    express = executions.c.id.in_(flow_run_ids) & (executions.c.mode == Mode.EXPRESS)
+    return executions.c.flow_run_id.in_(flow_run_ids) | express
 
 
 def steps(connection: Connection, execution_id: str) -> list[StepExecution]:

@@ -13,6 +13,7 @@ from flows.history.records import (
     Execution,
     Json,
     Limits,
+    Mode,
     Status,
     StepExecution,
     Trigger,
@@ -41,6 +42,7 @@ def execution_of(
     values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
     values |= {name: from_document(values[name]) for name in _DOCUMENTS}
     values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
+    values["mode"] = Mode(values["mode"]) if values["mode"] else None
     if values["admitted_at"] is None and values["status"] is Status.ACCEPTED:
         values["waiting_for"] = flow_control.waiting_for(row["lane"], flow_control.from_text(row["flow_keys"])[0])
     return Execution(**values, event=event, steps=in_order_of_start(steps), waits=waits)

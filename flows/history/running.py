@@ -22,7 +22,7 @@ from flows.history.failed import FAILURES
 from flows.history.flow_control import QUEUE
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
-from flows.history.records import Execution, Hold, Json, Limits, NewWait, Refusal, Status
+from flows.history.records import Execution, Hold, Json, Limits, Mode, NewWait, Refusal, Status
 from flows.history.rows import Row
 
 _table = executions.c
@@ -52,6 +52,7 @@ def begin(
         return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
+        "mode": Mode.STANDARD.value,
         "admitted_at": row["admitted_at"] or now,
         "started_at": row["started_at"] or now,
         "begun_at": now,

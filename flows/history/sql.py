@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
@@ -10,7 +10,19 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from flows.history import admission, archive, callers, catalogue, migrations, polls, reads, running, takeover, waits
+from flows.history import (
+    admission,
+    archive,
+    callers,
+    catalogue,
+    migrations,
+    polls,
+    reads,
+    recording,
+    running,
+    takeover,
+    waits,
+)
 from flows.history.arrivals import Arrival, Arrivals, accept
 from flows.history.database import LOCK_WAIT, connect, database_url, sqlite_file, transaction
 from flows.history.database_time import DatabaseTime
@@ -29,6 +41,7 @@ from flows.history.records import (
     Hold,
     Json,
     Limits,
+    Mode,
     NewExecution,
     NewWait,
     Page,
@@ -155,8 +168,16 @@ class SqlStore:
 
     # Admission
 
-    async def admit(self, *, limit: int, claim: float) -> Admitted:
-        return await self._write(partial(admission.admit, limit=limit, claim=claim, time=self._time))
+    async def admit(self, *, limit: int, claim: float, modes: Collection[Mode | None] = (*Mode, None)) -> Admitted:
+        return await self._write(
+            partial(admission.admit, limit=limit, claim=claim, modes=frozenset(modes), time=self._time)
+        )
+
+    async def admit_and_begin(
+        self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)
+    ) -> Admitted:
+        change = partial(admission.admit_and_begin, owner=owner, lease=lease, modes=frozenset(modes), time=self._time)
+        return await self._write(partial(change, limit=limit))
 
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
         await self._write(partial(admission.dispatched, flow_runs=dict(flow_runs), time=self._time))
@@ -263,6 +284,20 @@ class SqlStore:
     async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
         return await self._read(partial(takeover.executions_of_flow_runs, flow_run_ids=list(flow_run_ids)))
 
+    # Recording
+
+    async def unrecorded(self, *, limit: int) -> Sequence[Execution]:
+        return await self._read(partial(recording.unrecorded, limit=limit))
+
+    async def note_recorded(self, execution_ids: Sequence[str], *, at: datetime) -> None:
+        await self._write(partial(recording.note_recorded, execution_ids=list(execution_ids), at=at))
+
+    async def last_recorded(self) -> datetime | None:
+        return await self._read(recording.last_recorded)
+
+    async def forget_recorded(self, *, after: datetime | None, limit: int) -> int:
+        return await self._write(partial(recording.forget_recorded, after=after, limit=limit))
+
     # Polls
 
     async def claim_poll(self, *, claim: float) -> PollState | None:
@@ -313,7 +348,7 @@ class SqlStore:
         return await self._read(partial(reads.execution, condition=executions.c.id == execution_id))
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None:
-        return await self._read(partial(reads.execution, condition=executions.c.flow_run_id == flow_run_id))
+        return await self._read(partial(reads.of_flow_run, flow_run_id=flow_run_id))
 
     async def version_of(self, execution_id: str) -> str | None:
         query = select(executions.c.version).where(executions.c.id == execution_id)

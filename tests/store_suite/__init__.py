@@ -12,6 +12,7 @@ from store_suite.archive import ArchiveSuite
 from store_suite.callers import CallersSuite
 from store_suite.catalogue import CatalogueSuite
 from store_suite.dispatch import DispatchSuite
+from store_suite.express import ExpressSuite
 from store_suite.failures import FailuresSuite
 from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
@@ -29,6 +30,7 @@ class StoreSuite(
     AdmissionSuite,
     FlowControlSuite,
     RunningSuite,
+    ExpressSuite,
     HoldSuite,
     WaitsSuite,
     FailuresSuite,

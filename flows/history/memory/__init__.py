@@ -8,6 +8,7 @@ from flows.history.memory.catalogue import MemoryCatalogue
 from flows.history.memory.inbox import MemoryInbox
 from flows.history.memory.notices import MemoryNotices
 from flows.history.memory.polls import MemoryPolls
+from flows.history.memory.recording import MemoryRecording
 from flows.history.memory.running import MemoryRunning
 from flows.history.memory.takeover import MemoryTakeover
 
@@ -20,6 +21,7 @@ class MemoryStore(
     MemoryInbox,
     MemoryRunning,
     MemoryTakeover,
+    MemoryRecording,
     MemoryCallers,
     MemoryNotices,
     MemoryArchive,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from flows.history.documents import from_document, limited_document
 from flows.history.failed import FAILURES
 from flows.history.memory.admission import MemoryAdmission
 from flows.history.memory.failures import MemoryFailures
-from flows.history.memory.state import kept_step, stored
-from flows.history.records import Execution, Hold, Json, NewWait, Refusal, Status, StepExecution
+from flows.history.memory.state import Kept, kept_step, stored
+from flows.history.records import Admitted, Execution, Hold, Json, Mode, NewWait, Refusal, Status, StepExecution
 from flows.history.rows import require_end, written
 
 
@@ -32,8 +32,22 @@ class MemoryRunning(MemoryAdmission, MemoryFailures):
         if kept.is_waiting and (refusal := self._enter(kept, now)):
             return refusal
         self._admit(kept, now)
+        return self._run(kept, Mode.STANDARD, now, owner, lease)
+
+    async def admit_and_begin(
+        self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)
+    ) -> Admitted:
+        admitted, now = await self.admit(limit=limit, claim=0, modes=modes), self._clock.now()
+        executions = [
+            one if one.flow_run_id else self._run(self._executions[one.id], Mode.EXPRESS, now, owner, lease)
+            for one in admitted
+        ]
+        return Admitted(executions, admitted.due)
+
+    def _run(self, kept: Kept, mode: Mode, now: datetime, owner: str, lease: float) -> Execution:
         kept.change(
             status=Status.RUNNING,
+            mode=mode,
             runs=kept.execution.runs + 1,
             started_at=kept.execution.started_at or now,
             spent=kept.spent(),
