@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from recording import START, a_run, at, line, state, task
 
-from flows.on_prefect.recording import LogLine, RunRecord, State
+from flows.on_prefect.recording import LogLine, RunRecord, State, events
 from flows.on_prefect.recording.events import event_of
 from flows.on_prefect.recording.present import Deployment, RunPresent
 from flows.on_prefect.recording.rows import TICK, Rows, task_run_id
@@ -174,3 +174,17 @@ def test_the_event_of_a_run_that_prefect_did_not_know_follows_none() -> None:
 def test_a_record_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         orders(**values)
+
+
+async def test_a_bus_that_is_away_takes_nothing_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away() -> Any:
+        raise ConnectionError("redis://:secret@broker")
+
+    monkeypatch.setattr(events, "create_event_publisher", away)
+
+    await events.publish(rows_of(orders()).changes)
+
+    assert "events of 1 recorded runs may be lost: ConnectionError" in caplog.text
+    assert "secret" not in caplog.text
