@@ -112,7 +112,7 @@ async def run_execution(
     open_journal: OpenJournal = DurableJournal,
     entered: float | None = None,
 ) -> Outcome:
-    """Runs one accepted execution to its end and records it.
+    """Begins one accepted execution, runs it to its end and records it.
 
     Args:
         entered: since when this run counts, by the event loop's clock; None: from now on. Whoever cancels it once its
@@ -131,9 +131,30 @@ async def run_execution(
         )
     if isinstance(execution, Refusal):
         return await _refused(runtime, execution_id, execution)
+    return await run_begun(
+        runtime, execution, program, invoke=invoke, perform=perform, open_journal=open_journal, entered=entered
+    )
+
+
+async def run_begun(
+    runtime: Runtime,
+    execution: Execution,
+    program: Program,
+    *,
+    invoke: Invoke = call_directly,
+    perform: Perform = perform,
+    open_journal: OpenJournal = DurableJournal,
+    entered: float | None = None,
+) -> Outcome:
+    """Runs one execution, which this process has begun, to its end and records it. As `run_execution`.
+
+    Args:
+        execution: whole, as beginning it gave it.
+    """
+    entered = asyncio.get_running_loop().time() if entered is None else entered
     timeout = program.declaration.timeout
     deadline = entered + max(timeout - execution.spent, 0) - min(AHEAD_SECONDS, timeout / 10)
-    running = RunningExecution(execution.hold, execution.flow_run_id)
+    running = RunningExecution(execution.hold, execution.shown_as)
     journal = open_journal(runtime.store, execution, runtime.clock, running.lost)
     recorded = _Recorded(runtime, program, execution, journal)
     names = {"ipaas.workflow": execution.workflow, "ipaas.execution": execution.id}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from flows.history import Execution, HistoryStore, Topic
+from flows.history import Execution, HistoryStore, Mode, Topic
 from flows.on_prefect.deployment import deploy_again, find_deployment
 from flows.on_prefect.flow_runs import read_flow_runs
 from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
@@ -53,6 +53,7 @@ class Dispatcher:
 
     Args:
         on_dispatched: told which executions were handed over.
+        modes: of workflows whose executions are handed over; None stands for those that do not say.
     """
 
     def __init__(
@@ -60,14 +61,20 @@ class Dispatcher:
         store: HistoryStore,
         client: PrefectClient,
         on_dispatched: Callable[[Sequence[Execution]], None] = lambda executions: None,
+        modes: Callable[[], Collection[Mode | None]] = lambda: (*Mode, None),
     ) -> None:
         self._store, self._client = store, client
-        self._on_dispatched = on_dispatched
+        self._on_dispatched, self._modes = on_dispatched, modes
         self._poke = asyncio.Event()
         self._deployments: dict[str, str] = {}
         self._asleep: list[_Asleep] = []
         self._due = TICK_SECONDS
         """In how many seconds admission has something to do by itself: a debounce, a batch, a throttle."""
+
+    def wake(self, execution: Execution) -> None:
+        """It is admitted, and its run waits in Prefect for its turn."""
+        self._asleep.append(_Asleep(execution))
+        self.poke()
 
     def poke(self) -> None:
         """Something was accepted, or has ended."""
@@ -111,7 +118,7 @@ class Dispatcher:
         Raises:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
-        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS)
+        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS, modes=self._modes())
         self._due = TICK_SECONDS if admitted.due is None else admitted.due
         self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
         await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
@@ -169,7 +176,9 @@ class Dispatcher:
         if refused is None:
             return created
         logger.warning("Prefect did not take runs as they were, trying without their events: %s", refused)
-        runs = [flow_run(deployment_id, one, hidden_event(one, "Prefect did not take it")) for one in executions]
+        runs = [
+            flow_run(deployment_id, one, hidden_event(one.accepted_at, "Prefect did not take it")) for one in executions
+        ]
         return await create_flow_runs(self._client, UUID(deployment_id), runs)
 
     async def _deployment(self, workflow: str) -> str:

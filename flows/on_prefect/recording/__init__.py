@@ -4,6 +4,7 @@ Only what goes over the wire is here for everybody; the rest imports Prefect's s
 """
 
 from flows.on_prefect.recording.records import (
+    AT_ONCE,
     PATH,
     Artifact,
     Batch,
@@ -18,6 +19,7 @@ from flows.on_prefect.recording.records import (
 )
 
 __all__ = [
+    "AT_ONCE",
     "PATH",
     "Artifact",
     "Batch",
