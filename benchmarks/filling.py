@@ -114,7 +114,7 @@ class _Ended:
         return f'{{"id":"{self._id}","body":{{"number":{self._number},"text":"{text}"}},"headers":{{}},"query":{{}}}}'
 
     def _execution(self, *, waited: bool) -> Mapping[str, Value]:
-        begun_at = self._accepted_at + timedelta(milliseconds=20)
+        begun_at, is_express = self._accepted_at + timedelta(milliseconds=20), bool(self._number % 2)
         return {
             "id": self._id,
             "workflow": self._workflow,
@@ -127,13 +127,15 @@ class _Ended:
             "error": '{"code":"http","message":"503"}' if self._status == "failed" else None,
             "started_at": begun_at,
             "finished_at": self._ended_at,
-            "flow_run_id": str(UUID(int=self._random.getrandbits(128))),
+            "flow_run_id": None if is_express else str(UUID(int=self._random.getrandbits(128))),
             "replay_of": self._replay_of,
             "admitted_at": begun_at,
             "begun_at": begun_at,
             "seen_at": self._ended_at,
             "dispatched_at": begun_at,
             "queued_at": self._accepted_at,
+            "mode": "express" if is_express else "standard",
+            "recorded_at": self._ended_at if is_express else None,
             "runs": 1 + waited,
             "parked_runs": int(waited),
         }

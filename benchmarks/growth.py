@@ -101,7 +101,7 @@ async def _live(store: HistoryStore, times: Times) -> None:
         begun = await store.begin(new.id, flow_run_id=None, owner="host/1", lease=60)
     assert isinstance(begun, Execution)
     with _timed(times, "step"):
-        await store.save_step(begun.hold, StepExecution("notify", "http.request", Status.SUCCEEDED, output={"n": 1}))
+        await store.save_steps(begun.hold, [StepExecution("notify", "http.request", Status.SUCCEEDED, output={"n": 1})])
     with _timed(times, "renew"):
         await store.renew([begun.hold], lease=60)
     with _timed(times, "finish"):
