@@ -90,18 +90,22 @@ def versions(connection: Connection, workflow: str) -> list[WorkflowVersion]:
 
 
 def unneeded_versions(connection: Connection, before: datetime, keep: int) -> list[tuple[str, str]]:
-    """Which ones may go. It reads through the executions of workflows with many old versions: not for a writer."""
+    """Which ones may go. For each of these it reads through its workflow's executions: not for a writer."""
     table = workflow_versions.c
     place = func.row_number().over(partition_by=table.workflow, order_by=_NEWEST).label("place")
     ranked = select(table.workflow, table.version, table.created_at, place).subquery()
     old = select(ranked.c.workflow, ranked.c.version).where(ranked.c.place > keep, ranked.c.created_at < before)
-    found: dict[str, set[str]] = {}
-    for workflow, version in connection.execute(old):
-        found.setdefault(workflow, set()).add(version)
-    for workflow, unused in found.items():
-        used = select(executions.c.version).where(executions.c.workflow == workflow).distinct()
-        unused -= set(connection.execute(used).scalars())
-    return [(workflow, version) for workflow, unused in found.items() for version in unused]
+    return [
+        (workflow, version)
+        for workflow, version in connection.execute(old).all()
+        if not _is_used(connection, workflow, version)
+    ]
+
+
+def _is_used(connection: Connection, workflow: str, version: str) -> bool:
+    ran = select(executions.c.id).where(executions.c.workflow == workflow, executions.c.version == version)
+    oldest = ran.order_by(executions.c.id).limit(1)  # of an old version it is among the first
+    return connection.execute(oldest).first() is not None
 
 
 def delete_versions(connection: Connection, unneeded: Sequence[tuple[str, str]]) -> int:

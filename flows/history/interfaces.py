@@ -96,7 +96,9 @@ class Inbox(Protocol):
         """How many executions are accepted and not begun, by workflow."""
         ...
 
-    async def oldest_accepted(self) -> datetime | None: ...
+    async def oldest_accepted(self) -> datetime | None:
+        """When the oldest of them, which has the first id, was accepted."""
+        ...
 
 
 class Admission(Protocol):
@@ -383,9 +385,19 @@ class Archive(Protocol):
         since: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Page: ...
+    ) -> Page:
+        """The newest first, by their ids.
 
-    async def counts(self) -> Mapping[Status, int]: ...
+        Args:
+            since: accepted then or later.
+            cursor: the last page's.
+        """
+        ...
+
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        """How many executions there are of each status; without those that have `ended`, which takes no longer in a
+        long history."""
+        ...
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         """Notes the (first) request for whoever runs it. What waits, or is accepted without a flow run, ends at once.

@@ -52,6 +52,8 @@ IS_OPEN = text("ended_at IS NULL")
 """A step waits for it."""
 IS_DUE = text("ended_at IS NULL AND due_at IS NOT NULL")
 """It is over at some time, answered or not."""
+WAS_AT_ADDRESS = text("ended_at IS NOT NULL AND address IS NOT NULL")
+"""A step has waited at its address."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -195,7 +197,10 @@ class LaneRow(_Row, table=True):
     """What is known of a key beyond who waits for it. Written by whoever has the workflow's row locked."""
 
     __tablename__ = "lanes"
-    __table_args__ = (_partial("workflow", "rule", "due", name="ix_lanes_due", where=text("due IS NOT NULL")),)
+    __table_args__ = (
+        _partial("workflow", "rule", "due", name="ix_lanes_due", where=text("due IS NOT NULL")),
+        _partial("since", name="ix_lanes_idle", where=text("due IS NULL")),
+    )
 
     workflow: str = Field(sa_type=PlainText, primary_key=True)
     lane: str = Field(sa_type=PlainText, primary_key=True)
@@ -248,7 +253,8 @@ class WaitRow(_Row, table=True):
 
     __tablename__ = "waits"
     __table_args__ = (
-        _partial("address", name="ix_waits_address"),
+        _partial("address", "begun_at", "execution_id", "path", name="ix_waits_at_address", where=IS_OPEN),
+        _partial("address", "begun_at", name="ix_waits_were_at_address", where=WAS_AT_ADDRESS),
         _partial("due_at", name="ix_waits_due", where=IS_DUE),
         _partial("kind", "begun_at", "execution_id", "path", name="ix_waits_open", where=IS_OPEN),
     )

@@ -370,8 +370,8 @@ class SqlStore:
             partial(reads.page, workflow=workflow, status=status, since=since, cursor=cursor, limit=limit)
         )
 
-    async def counts(self) -> Mapping[Status, int]:
-        return await self._read(reads.counts)
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        return await self._read(partial(reads.counts, ended=ended))
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         request = {"by": by, "reason": reason}

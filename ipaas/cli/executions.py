@@ -235,16 +235,15 @@ async def _replay(
 
 async def _ended(store: HistoryStore, status: str | None, workflow: str | None, since: datetime | None) -> list[str]:
     """The executions that ended so and were not replayed since, oldest first."""
+    from flows.history import Status
+
     found: list[str] = []
-    replayed: set[str] = set()
     cursor: str | None = None
-    while True:  # newest first, so a replay comes before what it replays
-        page = await store.executions(workflow=workflow, since=since, cursor=cursor, limit=500)
-        for one in page.items:
-            if one.replay_of:
-                replayed.add(one.replay_of)
-            if one.status == status and one.id not in replayed:
-                found.append(one.id)
+    while True:
+        page = await store.executions(
+            workflow=workflow, status=Status(status) if status else None, since=since, cursor=cursor, limit=500
+        )
+        found += [one.id for one in page.items if one.replayed_by is None]
         cursor = page.next_cursor
         if cursor is None:
             return found[::-1]

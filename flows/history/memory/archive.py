@@ -47,8 +47,8 @@ class MemoryArchive(MemoryLanes):
         ]
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    async def counts(self) -> Mapping[Status, int]:
-        return Counter(kept.status for kept in self._executions.values())
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        return Counter(kept.status for kept in self._executions.values() if ended or not kept.status.is_final)
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         kept = self._executions.get(execution_id)
