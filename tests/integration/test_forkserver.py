@@ -140,11 +140,11 @@ async def test_a_part_has_no_thread_but_its_own_and_its_watch(supervisor: Superv
 
 
 async def test_it_looks_like_a_process_that_was_started(supervisor: Supervisor) -> None:
-    process = await supervisor.start("stays")
+    process = await supervisor.start("stays", "for", "a while")
 
     def command_line() -> bool:
         seen = psutil.Process(process.pid).cmdline()
-        return seen == [sys.executable, "-m", "ipaas.platform.launch", "stays"]
+        return seen == [sys.executable, "-m", "ipaas.platform.launch", "stays", "for", "a", "while"]
 
     await happens(command_line)
     process.kill()
@@ -158,7 +158,7 @@ async def test_how_it_ended_is_known(supervisor: Supervisor, argv: tuple[str, ..
 
 
 async def test_it_is_asked_to_stop_like_any_other(supervisor: Supervisor) -> None:
-    process = await supervisor.start("stays")
+    process = await supervisor.start("stays", "for", "a while")
     assert process.returncode is None
     process.terminate()
     assert await process.wait() == -signal.SIGTERM
@@ -168,13 +168,13 @@ async def test_it_is_asked_to_stop_like_any_other(supervisor: Supervisor) -> Non
 
 async def test_parts_go_on_when_the_forkserver_dies_and_the_next_has_another(tmp_path: Path) -> None:
     async with supervising(tmp_path) as supervisor:
-        orphan = await supervisor.start("stays")
+        orphan = await supervisor.start("stays", "for", "a while")
         parent = psutil.Process(orphan.pid).parent()
         assert parent
 
         parent.kill()
         await happens(lambda: not parent.is_running() or parent.status() == psutil.STATUS_ZOMBIE)
-        next_one = await supervisor.start("stays")
+        next_one = await supervisor.start("stays", "for", "a while")
 
         assert orphan.returncode is None
         orphan.kill()
