@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 
 def imported(code: str, *libraries: str) -> str:
@@ -17,6 +18,11 @@ def test_help_needs_no_library_but_the_command_lines():
 def test_commands_that_read_the_history_need_no_prefect():
     code = "import ipaas.cli, ipaas.connection, ipaas.views, flows.history.sql"
     assert imported(code, "prefect", "fastapi", "httpx", "connectors.kit.registry") == ""
+
+
+def test_the_version_is_said_by_the_command_and_by_the_module():
+    done = subprocess.run([sys.executable, "-m", "ipaas", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"prefect-ipaas {version('prefect-ipaas')}, Prefect {version('prefect')}\n"
 
 
 def test_the_supervisor_of_ipaas_up_stays_small():
