@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import accepting, checking, end_to_end, rendering, unit_tests
+from benchmarks import accepting, checking, end_to_end, rendering, starting, unit_tests
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
             *checking.measure(home),
             *accepting.measure(home),
             *end_to_end.measure(home),
+            *starting.measure(home),
         ]
     print("| what | here | peer, in the same run | ratio |")
     print("| --- | --- | --- | --- |")

@@ -1,19 +1,15 @@
-"""What an operator can do to executions: the management API and the command line both call these."""
+"""What an operator can do to executions: the management API and the command line both call these.
+
+Prefect and httpx are imported where Prefect is asked: views of the history need this module, and neither of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import httpx
-from prefect import State
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas import OrchestrationResult
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
@@ -36,6 +32,11 @@ from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
 from foundation.tracing import traceparent
+
+if TYPE_CHECKING:
+    from prefect import State
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas import OrchestrationResult
 
 PREFECT_SECONDS = 5.0
 """How long an operator waits for a Prefect that does not answer."""
@@ -140,6 +141,10 @@ def _called(execution: Execution) -> list[str]:
 
 async def _cancel_paused_run(client: PrefectClient, flow_run_id: str, message: str) -> None:
     """Nobody runs it, so nobody would end it in Prefect later on."""
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Cancelled
+
     cancelled: State[Any] = Cancelled(message=message)
     try:
         async with asyncio.timeout(PREFECT_SECONDS):
@@ -154,6 +159,10 @@ async def _cancel_flow_run(
     store: HistoryStore, client: PrefectClient, execution: Execution, by: str, reason: str
 ) -> None:
     """The noted request is honoured when the run begins, and while it runs: a Prefect that is away loses nothing."""
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Cancelling
+
     error = cancellation(by, reason)
     cancelling: State[Any] = Cancelling(message=error["message"])
     try:
@@ -255,6 +264,9 @@ async def set_active(store: HistoryStore, client: PrefectClient, name: str, acti
 
 
 async def _set_schedules(client: PrefectClient, deployment_id: str, active: bool) -> None:
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+
     change = client.resume_deployment if active else client.pause_deployment
     try:
         async with asyncio.timeout(PREFECT_SECONDS):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from foundation.errors import IpaasError, NotFound
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
 from ipaas.cli.showing import Form, Graph, Output, draw
@@ -19,6 +18,7 @@ from ipaas.failing import fail
 if TYPE_CHECKING:
     from flows.drawing.picture import Picture
     from flows.history import Execution, HistoryStore, Page
+    from foundation.settings import Settings
 
 executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
 

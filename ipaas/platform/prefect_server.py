@@ -31,6 +31,7 @@ from foundation.private_files import keep_files_private
 from foundation.settings import Settings
 from ipaas.platform.environment import prefect_hosts
 from ipaas.platform.own_site import OwnSiteOnly
+from ipaas.platform.prefect_database import create_new_database
 from ipaas.platform.sealing import SealSecrets
 
 
@@ -67,6 +68,7 @@ def main() -> None:
     settings = Settings()
     keyring = Keyring.from_settings(settings)
     url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    create_new_database(url)
     if url.startswith("sqlite"):
         use_immediate_transactions(url)
         write_events_once()
