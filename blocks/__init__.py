@@ -23,7 +23,10 @@ if TYPE_CHECKING:
         save_credential,
     )
     from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
+    from blocks.oauth2 import OAuth2
     from blocks.source import MemoryCredentials, PrefectCredentials
+    from blocks.token_credential import TokenCredential
+    from blocks.token_state import MemoryTokens, TokenState, TokenStore
 
 # Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings
 # from the environment when it is imported, and the command line sets them first.
@@ -36,8 +39,13 @@ _MODULES = {
     "CredentialField": "blocks.credential",
     "Keyring": "blocks.keyring",
     "MemoryCredentials": "blocks.source",
+    "MemoryTokens": "blocks.token_state",
+    "OAuth2": "blocks.oauth2",
     "PrefectCredentials": "blocks.source",
     "StoredCredential": "blocks.documents",
+    "TokenCredential": "blocks.token_credential",
+    "TokenState": "blocks.token_state",
+    "TokenStore": "blocks.token_state",
     "WebhookSecret": "blocks.credential_types",
     "add_key": "blocks.keyring",
     "credential_type": "blocks.credential",
@@ -60,8 +68,13 @@ __all__ = [
     "CredentialField",
     "Keyring",
     "MemoryCredentials",
+    "MemoryTokens",
+    "OAuth2",
     "PrefectCredentials",
     "StoredCredential",
+    "TokenCredential",
+    "TokenState",
+    "TokenStore",
     "WebhookSecret",
     "add_key",
     "credential_type",
@@ -79,5 +92,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module("blocks.credential_types")  # whoever asks for the known types finds these
+    for module in ("blocks.credential_types", "blocks.oauth2"):  # whoever asks for the known types finds these
+        import_module(module)
     return getattr(import_module(_MODULES[name]), name)

@@ -95,7 +95,8 @@ class Credential(Block):
         for name in cls._binds:
             if declared.get(name) is not str:
                 raise TypeError(f"{cls.__name__}._binds: {name} is no field of type str")
-        BLOCK_TYPES[cls.get_block_type_slug()] = cls  # Prefect warns of a slug that is taken
+        if "_is_base" not in vars(cls):
+            BLOCK_TYPES[cls.get_block_type_slug()] = cls  # Prefect warns of a slug that is taken
 
     @field_validator("*", mode="after")
     @classmethod
@@ -190,7 +191,7 @@ class Credential(Block):
             credential = cls.model_validate(dict(values))
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False, include_context=False)
-            said = [f"{'.'.join(map(str, fault['loc']))}: {cls._said(fault)}" for fault in faults]
+            said = [": ".join(filter(None, (".".join(map(str, fault["loc"])), cls._said(fault)))) for fault in faults]
             raise CredentialError(f"a credential of type {slug} is not valid: {'; '.join(said)}") from None
         finally:
             _sealing.reset(token)

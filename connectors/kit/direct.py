@@ -8,8 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 from blocks.source import PrefectCredentials
+from blocks.token_state import MemoryTokens
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call, Called, Services
+from connectors.kit.fresh_tokens import FreshCredentials
 from connectors.kit.http_client import new_client
 from connectors.kit.retry import RetryPolicy
 from foundation.clock import SystemClock
@@ -52,16 +54,23 @@ async def script_runner() -> AsyncIterator[DirectRunner]:
     """
     settings = Settings()
     async with new_client(egress_allow=settings.egress_allow) as http:
+        clock = SystemClock()
         yield DirectRunner(
             Services(
                 http=http,
-                credentials=PrefectCredentials(),
-                clock=SystemClock(),
+                credentials=FreshCredentials(
+                    PrefectCredentials(), _script_tokens, http, clock=clock, masker=process_masker
+                ),
+                clock=clock,
                 masker=process_masker,
                 render=_no_templates,
                 connectors=settings.connectors,
             )
         )
+
+
+_script_tokens = MemoryTokens()
+"""A script has no history: it gets tokens that need no person's consent, for itself."""
 
 
 def _no_templates(template: str, data: Mapping[str, Any]) -> Any:
