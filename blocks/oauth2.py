@@ -146,9 +146,9 @@ class OAuth2(TokenCredential):
         """
         if self.grant != "device_code":
             raise CredentialError(f"grant {self.grant} has no device codes")
-        form = {"client_id": self.client_id, "scope": self._scope, **self.parameters}
-        url = self.device_url or self._known.device_url
-        return TokenRequest(url, {name: value for name, value in form.items() if value}, {"Accept": "application/json"})
+        request = self._request("", client_id=self.client_id, scope=self._scope, **self.parameters)
+        form = {name: value for name, value in request.form.items() if value}
+        return TokenRequest(self.device_url or self._known.device_url, form, request.headers)
 
     def device_token_request(self, device_code: str) -> TokenRequest:
         """What asks whether a person has consented to a device code."""
@@ -191,21 +191,15 @@ class OAuth2(TokenCredential):
         return self._known.between_scopes.join(self.scopes)
 
     def _request(self, grant: str, **values: str) -> TokenRequest:
-        secret, how = self.reveal("client_secret"), self._client_auth
-        headers = {"Accept": "application/json"}
-        if secret and how == "basic":
+        secret, headers = self.reveal("client_secret"), {"Accept": "application/json"}
+        if secret and self._client_auth == "basic":
             pair = f"{quote(self.client_id, safe='')}:{quote(secret, safe='')}"  # RFC 6749, 2.3.1
             encoded = base64.b64encode(pair.encode()).decode()
             self._hide(encoded)
             headers["Authorization"] = f"Basic {encoded}"
-        in_body = how == "body" or not secret
-        body = prepare_token_request(
-            grant,
-            include_client_id=in_body,
-            client_id=self.client_id,
-            client_secret=secret if secret and in_body else None,
-            **values,
-        )
+        else:
+            values |= {"client_id": self.client_id} | ({"client_secret": secret} if secret else {})
+        body = prepare_token_request(grant, **values)
         return TokenRequest(self._token_url, dict(parse_qsl(body, keep_blank_values=True)), headers)
 
     @property

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         default=None, description="The management API's bearer token; default: a file in the home."
     )
     api_read_token: SecretStr | None = Field(default=None, description="A second bearer token, which may only read.")
+    against_token: SecretStr | None = Field(
+        default=None, description="The token for the platform that `ipaas check --against` asks; default: api_token."
+    )
     prefect_ui_url: str | None = Field(
         default=None, description="Prefect's UI as people reach it; for links to flow runs."
     )

@@ -19,15 +19,20 @@ from starlette.exceptions import HTTPException
 
 from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
+from connectors.kit.fresh_tokens import FreshCredentials
+from connectors.kit.http_client import new_client
+from connectors.kit.token_requests import TokenServer
 from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.history import Execution, HistoryStore, Limits, open_store
 from foundation.background import Background
 from foundation.clock import Clock, SystemClock
 from foundation.errors import IpaasError
+from foundation.masking import process_masker
 from foundation.settings import Settings
 from ipaas import operations
 from ipaas.admission.dispatcher import Dispatcher
-from ipaas.gateway import api, callbacks, waits_api
+from ipaas.connecting import Connecting
+from ipaas.gateway import api, callbacks, credentials_api, oauth, waits_api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
@@ -48,6 +53,7 @@ from ipaas.gateway.problems import (
 from ipaas.gateway.rates import Rates
 from ipaas.gateway.receive import Receiver
 from ipaas.gateway.waiting import Waiting
+from ipaas.platform.keep_alive import KeepAlive
 from ipaas.platform.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
 
@@ -66,6 +72,7 @@ class Surroundings:
     credentials: CredentialSource
     clock: Clock
     callbacks: Callbacks = field(default_factory=lambda: Callbacks(ProcessSigner()))
+    keyring: Keyring = field(default_factory=Keyring.generate)
 
 
 Open = Callable[[Settings], AbstractAsyncContextManager[Surroundings]]
@@ -86,7 +93,7 @@ async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
     await store.open()
     try:
         async with get_client() as prefect:
-            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock, Callbacks(keyring))
+            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock, Callbacks(keyring), keyring)
     finally:
         await store.close()
 
@@ -112,7 +119,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
     app.state.rates = Rates(settings)
     app.state.bodies = BodyBudget(max(settings.max_inflight_bytes, settings.max_body_bytes))
     app.state.metrics.body_bytes.set_function(lambda: app.state.bodies.held)
-    for part in (api, waits_api, callbacks):
+    for part in (api, waits_api, credentials_api, callbacks, oauth):
         app.include_router(part.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_api_route("/readyz", _readyz, include_in_schema=False)
@@ -135,7 +142,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncIterator[None]:
     state = app.state
     metrics: Metrics = state.metrics
-    async with open_(settings) as given:
+    async with open_(settings) as given, new_client(egress_allow=settings.egress_allow) as http:
         store, clock = given.store, given.clock
         hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
         backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
@@ -145,6 +152,10 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         state.from_history = FromHistory(metrics, store, clock)
         state.full_tokens, state.read_tokens = full_tokens(settings), read_tokens(settings)
         state.ui_url = settings.prefect_ui_url
+        server = TokenServer(http, clock=clock, masker=process_masker)
+        gateway_url = settings.public_url or settings.gateway_url
+        state.connecting = Connecting(given.credentials, store, server, given.keyring, clock, gateway=gateway_url)
+        fresh = FreshCredentials(given.credentials, store, http, clock=clock, masker=process_masker)
         state.receiver = Receiver(
             settings=settings,
             store=store,
@@ -168,11 +179,13 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         background.start("waiting", waiting.run)
         background.start("dispatcher", dispatcher.run)
         background.start("retention", retention.run)
+        background.start("tokens", KeepAlive(store, fresh, clock).run)
         try:
             yield
         finally:
             off_the_loop.close()
             await background.stop()
+            await fresh.close()
 
 
 def _count_dispatched(metrics: Metrics, clock: Clock) -> Callable[[Sequence[Execution]], None]:
