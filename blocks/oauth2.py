@@ -77,10 +77,7 @@ class OAuth2(TokenCredential):
     @field_validator("authorize_url", "token_url", "device_url")
     @classmethod
     def _is_private(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
-            raise ValueError("must begin with https://: secrets and tokens go there")
-        return value
+        return must_be_private(value) if value else value
 
     @model_validator(mode="after")
     def _has_addresses(self) -> Self:
@@ -105,7 +102,7 @@ class OAuth2(TokenCredential):
 
     def token_place(self, name: str) -> Place:
         bound: dict[str, str | None] = {"token_url": self._token_url, "client_id": self.client_id, "grant": self.grant}
-        if seed := self.reveal("refresh_token"):  # another one begins anew
+        for seed in self._opened("refresh_token", [self.refresh_token]):  # another one begins anew
             bound["refresh_token"] = hashlib.sha256(seed.encode()).hexdigest()
         if self.grant == "client_credentials":  # whose tokens may be got anew at any time
             bound |= {"scopes": " ".join(self.scopes), "parameters": repr(sorted(self.parameters.items()))}
@@ -161,21 +158,7 @@ class OAuth2(TokenCredential):
         return self._request("refresh_token", refresh_token=token) if token else None
 
     def tokens_in(self, answer: Mapping[str, Any], now: datetime, *, refresh_token: str = "") -> Tokens:
-        # Slack and GitHub answer 200 to nearly everything, with the error in the body.
-        word = answer.get("error")
-        if word:
-            said = str(answer.get("error_description") or "")
-            raise TokenRefused(f"{word}: {said}" if said else str(word), lasting=word not in _TEMPORARY, word=str(word))
-        try:
-            read = parse_token_response(json.dumps(dict(answer)))
-        except OAuth2Error as error:
-            raise TokenRefused(f"the answer has no token: {error.description or error.error}", lasting=False) from None
-        seconds = read.get("expires_in")
-        return Tokens(
-            str(read["access_token"]),
-            str(read.get("refresh_token") or refresh_token),
-            float(seconds) if isinstance(seconds, int | float) else None,
-        )
+        return standard_tokens(answer, refresh_token)
 
     @staticmethod
     def new_verifier() -> str:
@@ -207,5 +190,31 @@ class OAuth2(TokenCredential):
         return self.client_auth or self._known.client_auth
 
 
-def _is_loopback(host: str | None) -> bool:
-    return host in {"localhost", "127.0.0.1", "::1"}
+def standard_tokens(answer: Mapping[str, Any], refresh_token: str = "") -> Tokens:
+    """The tokens of an answer as RFC 6749, 5.1 has it; `refresh_token` stays good when it has none.
+
+    Raises:
+        TokenRefused: it has an error instead, or no token.
+    """
+    # Slack and GitHub answer 200 to nearly everything, with the error in the body.
+    if word := str(answer.get("error") or ""):
+        said = str(answer.get("error_description") or "")
+        raise TokenRefused(f"{word}: {said}" if said else word, lasting=word not in _TEMPORARY, word=word)
+    try:
+        read = parse_token_response(json.dumps(dict(answer)))
+    except OAuth2Error as error:
+        raise TokenRefused(f"the answer has no token: {error.description or error.error}", lasting=False) from None
+    seconds = read.get("expires_in")
+    return Tokens(
+        str(read["access_token"]),
+        str(read.get("refresh_token") or refresh_token),
+        float(seconds) if isinstance(seconds, int | float) else None,
+    )
+
+
+def must_be_private(url: str) -> str:
+    """The address. Raises ValueError when others could read along."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
+        return url
+    raise ValueError("must begin with https://: secrets and tokens go there")

@@ -15,8 +15,8 @@ import httpx
 
 from blocks import PrefectCredentials
 from connectors.kit.call import CredentialSource, Services
-from connectors.kit.fresh_tokens import FreshCredentials
 from connectors.kit.http_client import network, new_client
+from connectors.kit.usable_credentials import usable_credentials
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
 from flows.engine.outside import HistoryOutside
@@ -82,12 +82,9 @@ async def run_and_record(flow: WorkflowFlow, event: Event, settings: Settings) -
 async def _of_platform(settings: Settings) -> AsyncIterator[CredentialSource]:
     """The running platform's credentials. Their tokens are asked for beside what a workflow sends: no case has them."""
     async with tokens_of_platform(settings) as tokens, new_client(egress_allow=settings.egress_allow) as http:
-        stored = PrefectCredentials(connect=prefect)
-        credentials = FreshCredentials(stored, tokens, http, clock=SystemClock(), masker=process_masker)
-        try:
-            yield credentials
-        finally:
-            await credentials.close()
+        stored, clock = PrefectCredentials(connect=prefect), SystemClock()
+        async with usable_credentials(stored, tokens, http, settings, clock=clock, masker=process_masker) as usable:
+            yield usable
 
 
 async def _run_here(

@@ -11,9 +11,9 @@ from blocks.source import PrefectCredentials
 from blocks.token_state import MemoryTokens
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call, Called, Services
-from connectors.kit.fresh_tokens import FreshCredentials
 from connectors.kit.http_client import new_client
 from connectors.kit.retry import RetryPolicy
+from connectors.kit.usable_credentials import usable_credentials
 from foundation.clock import SystemClock
 from foundation.errors import ActionError
 from foundation.masking import process_masker
@@ -54,19 +54,20 @@ async def script_runner() -> AsyncIterator[DirectRunner]:
     """
     settings = Settings()
     async with new_client(egress_allow=settings.egress_allow) as http:
-        clock = SystemClock()
-        yield DirectRunner(
-            Services(
-                http=http,
-                credentials=FreshCredentials(
-                    PrefectCredentials(), _script_tokens, http, clock=clock, masker=process_masker
-                ),
-                clock=clock,
-                masker=process_masker,
-                render=_no_templates,
-                connectors=settings.connectors,
+        stored, clock = PrefectCredentials(), SystemClock()
+        async with usable_credentials(
+            stored, _script_tokens, http, settings, clock=clock, masker=process_masker
+        ) as credentials:
+            yield DirectRunner(
+                Services(
+                    http=http,
+                    credentials=credentials,
+                    clock=clock,
+                    masker=process_masker,
+                    render=_no_templates,
+                    connectors=settings.connectors,
+                )
             )
-        )
 
 
 _script_tokens = MemoryTokens()

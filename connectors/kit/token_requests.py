@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
@@ -18,6 +19,14 @@ from foundation.masking import Masker
 
 SECONDS: Final = 20.0
 """How long a server has to answer."""
+
+
+_SECRET: Final = ("assertion", "client_secret", "code", "code_verifier", "device_code", "refresh_token")
+"""What of a request's form nobody else may see."""
+
+
+class _Request:
+    """Stands for a request in the masker."""
 
 
 class TokenServer:
@@ -39,16 +48,30 @@ class TokenServer:
         """
         sent = self._http.build_request("POST", request.url, data=dict(request.form), headers=dict(request.headers))
         sent.extensions[MAY_BE_PRIVATE] = True  # the address is the credential's own
+        with self._masking(request):
+            return await self._answer(sent, frozenset(request.headers))
+
+    async def _answer(self, sent: httpx.Request, secret: frozenset[str]) -> Mapping[str, Any]:
         host = sent.url.netloc.decode("ascii")
         try:
-            answer = await exchange(
-                self._http, sent, secret=frozenset(request.headers), source=host, seconds=SECONDS, redirects=0
-            )
+            answer = await exchange(self._http, sent, secret=secret, source=host, seconds=SECONDS, redirects=0)
             if answer.status < 400:
                 return answer.json_object()
         except ActionError as error:
             raise TokenRefused(self._masker.mask(str(error)), lasting=False) from None
         raise self._refusal(answer)
+
+    @contextmanager
+    def _masking(self, request: TokenRequest) -> Iterator[None]:
+        """A server may say what it was sent, such as an assertion that is good for this request alone."""
+        holder = _Request()
+        given = [request.form.get(name, "") for name in _SECRET]
+        for secret in filter(None, [*given, request.headers.get("Authorization", "").rpartition(" ")[2]]):
+            self._masker.add(secret, holder=holder)
+        try:
+            yield
+        finally:
+            self._masker.release(holder)
 
     def _refusal(self, answer: Answer) -> TokenRefused:
         now, word = self._clock.now(), _word(answer)

@@ -14,8 +14,8 @@ import httpx
 
 from blocks import PrefectCredentials
 from connectors.kit.call import CredentialSource, Services
-from connectors.kit.fresh_tokens import FreshCredentials
 from connectors.kit.http_client import new_client
+from connectors.kit.usable_credentials import usable_credentials
 from flows.drawing.states import Record, recorded, waiting
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
@@ -59,8 +59,9 @@ async def run_here(
         if not stubbed:
             tokens = await opened.enter_async_context(tokens_of_platform(settings))
             stored = PrefectCredentials(connect=prefect)
-            fresh = credentials = FreshCredentials(stored, tokens, http, clock=clock, masker=masker)
-            opened.push_async_callback(fresh.close)
+            credentials = await opened.enter_async_context(
+                usable_credentials(stored, tokens, http, settings, clock=clock, masker=masker)
+            )
         services = Services(
             http=http,
             credentials=credentials,

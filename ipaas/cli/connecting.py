@@ -45,6 +45,8 @@ def connect_credential(
 async def _connected(settings: Settings, name: str, type_name: str | None, by: str, browser: bool) -> str:
     from blocks import Keyring, OAuth2, PrefectCredentials, use_keyring
     from connectors.kit.http_client import new_client
+    from connectors.kit.secrets.source import ExternalSecrets
+    from connectors.kit.secrets.store import Surroundings
     from connectors.kit.token_requests import TokenServer
     from foundation.clock import SystemClock
     from foundation.errors import CredentialError
@@ -61,7 +63,7 @@ async def _connected(settings: Settings, name: str, type_name: str | None, by: s
     gateway = settings.public_url or (addresses.gateway if addresses else settings.gateway_url)
     async with history(settings) as store, new_client(egress_allow=settings.egress_allow) as http:
         server = TokenServer(http, clock=clock, masker=process_masker)
-        source = PrefectCredentials(connect=prefect)
+        source = ExternalSecrets(PrefectCredentials(connect=prefect), Surroundings(settings, http, clock))
         flow = Connecting(source, store, server, keyring, clock, gateway=gateway)
         if one.fields["grant"] == "device_code":
             await _by_device(flow, name, by)

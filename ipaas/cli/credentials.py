@@ -192,8 +192,8 @@ async def _test(settings: Settings, name: str, type_name: str | None) -> tuple[s
     from blocks import MemoryTokens, PrefectCredentials, TokenCredential, credential_type
     from connectors.kit.call import Services
     from connectors.kit.credential_check import check_credential
-    from connectors.kit.fresh_tokens import FreshCredentials
     from connectors.kit.http_client import new_client
+    from connectors.kit.usable_credentials import usable_credentials
     from flows.expressions import render_template
     from foundation.clock import SystemClock
     from foundation.masking import process_masker
@@ -201,8 +201,13 @@ async def _test(settings: Settings, name: str, type_name: str | None) -> tuple[s
 
     one = await the_credential(settings, name, type_name)
     clock, stored = SystemClock(), PrefectCredentials(connect=prefect)
-    async with history_if_any(settings) as store, new_client(egress_allow=settings.egress_allow) as http:
-        source = FreshCredentials(stored, store or MemoryTokens(), http, clock=clock, masker=process_masker)
+    async with (
+        history_if_any(settings) as store,
+        new_client(egress_allow=settings.egress_allow) as http,
+        usable_credentials(
+            stored, store or MemoryTokens(), http, settings, clock=clock, masker=process_masker
+        ) as source,
+    ):
         credential = await source.get(name, credential_type(one.type))
         services = Services(
             http=http,

@@ -21,6 +21,8 @@ from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
 from connectors.kit.fresh_tokens import FreshCredentials
 from connectors.kit.http_client import new_client
+from connectors.kit.secrets.source import ExternalSecrets
+from connectors.kit.secrets.store import Surroundings as External
 from connectors.kit.token_requests import TokenServer
 from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.history import Execution, HistoryStore, Limits, open_store
@@ -154,13 +156,14 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         state.ui_url = settings.prefect_ui_url
         server = TokenServer(http, clock=clock, masker=process_masker)
         gateway_url = settings.public_url or settings.gateway_url
-        state.connecting = Connecting(given.credentials, store, server, given.keyring, clock, gateway=gateway_url)
-        fresh = FreshCredentials(given.credentials, store, http, clock=clock, masker=process_masker)
+        credentials = ExternalSecrets(given.credentials, External(settings, http, clock))
+        state.connecting = Connecting(credentials, store, server, given.keyring, clock, gateway=gateway_url)
+        fresh = FreshCredentials(credentials, store, http, clock=clock, masker=process_masker)
         state.receiver = Receiver(
             settings=settings,
             store=store,
             hooks=hooks,
-            credentials=given.credentials,
+            credentials=credentials,
             answers=Answers(waiting, Callers(store), metrics, _cancel_for_sender(given)),
             backlog=backlog,
             rates=state.rates,
