@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
     from blocks.oauth2 import OAuth2
+    from blocks.service_accounts import GitHubApp, GoogleServiceAccount
     from blocks.source import MemoryCredentials, PrefectCredentials
     from blocks.token_credential import TokenCredential
     from blocks.token_state import MemoryTokens, TokenState, TokenStore
@@ -37,6 +38,8 @@ _MODULES = {
     "BearerToken": "blocks.credential_types",
     "Credential": "blocks.credential",
     "CredentialField": "blocks.credential",
+    "GitHubApp": "blocks.service_accounts",
+    "GoogleServiceAccount": "blocks.service_accounts",
     "Keyring": "blocks.keyring",
     "MemoryCredentials": "blocks.source",
     "MemoryTokens": "blocks.token_state",
@@ -66,6 +69,8 @@ __all__ = [
     "BearerToken",
     "Credential",
     "CredentialField",
+    "GitHubApp",
+    "GoogleServiceAccount",
     "Keyring",
     "MemoryCredentials",
     "MemoryTokens",
@@ -89,9 +94,13 @@ __all__ = [
 ]
 
 
+_TYPES = ("blocks.credential_types", "blocks.oauth2", "blocks.service_accounts")
+"""Whoever asks for the known types finds these."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("blocks.credential_types", "blocks.oauth2"):  # whoever asks for the known types finds these
+    for module in _TYPES:
         import_module(module)
     return getattr(import_module(_MODULES[name]), name)

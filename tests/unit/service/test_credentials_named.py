@@ -47,7 +47,7 @@ async def orders(event: Event) -> None:
     await http.request.with_retry(attempts=3)(url="https://x.example", credential="stock")
 """
 
-STOCK_TYPES = "bearer or basic or oauth2 or api-key"
+STOCK_TYPES = "bearer or basic or oauth2 or google-service-account or github-app or api-key"
 ALL = [("shop", "webhook-secret"), ("team", "slack"), ("stock", "oauth2")]
 
 
