@@ -59,6 +59,11 @@ class TokenState:
     """Seconds until it may be tried again after a failure."""
 
     @property
+    def is_lost(self) -> bool:
+        """Whether a person must connect or set the credential again."""
+        return self.failure is not None and self.failure.lasting
+
+    @property
     def hold(self) -> TokenHold:
         return TokenHold(self.credential, self.type, self.run)
 

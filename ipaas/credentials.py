@@ -195,7 +195,7 @@ def _tokens(state: TokenState, now: datetime) -> TokenView:
     if state.left is not None and state.left <= 0:
         word = "over"
     if state.failure:
-        word = "lost" if state.failure.lasting else "failing"
+        word = "lost" if state.is_lost else "failing"
     return TokenView(
         state=word,
         expires_at=now + timedelta(seconds=state.left) if state.left is not None else None,

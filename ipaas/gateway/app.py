@@ -182,7 +182,7 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         background.start("waiting", waiting.run)
         background.start("dispatcher", dispatcher.run)
         background.start("retention", retention.run)
-        background.start("tokens", KeepAlive(store, fresh, clock).run)
+        background.start("tokens", KeepAlive(store, fresh).run)
         try:
             yield
         finally:
@@ -219,13 +219,16 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> Response:
     """200 when the database and Prefect answer; 503 names the one that does not.
 
-    Both tell of restarted loops and frozen polls.
+    Both tell of restarted loops, frozen polls and credentials that a person must connect again.
     """
     state = request.app.state
-    frozen, database, prefect = await asyncio.gather(
-        _frozen_polls(state.store), _fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect")
+    frozen, lost, database, prefect = await asyncio.gather(
+        _frozen_polls(state.store),
+        _lost_credentials(state.store),
+        _fault(state.store.ping(), "database"),
+        _fault(_ask(state.prefect), "Prefect"),
     )
-    told = {"restarted": state.background.restarted(), "frozen_polls": frozen}
+    told = {"restarted": state.background.restarted(), "frozen_polls": frozen, "lost_credentials": lost}
     extra = {name: what for name, what in told.items() if what}
     if faults := [fault for fault in (database, prefect) if fault]:
         return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"}, **extra)
@@ -242,6 +245,19 @@ async def _frozen_polls(store: HistoryStore) -> list[dict[str, Any]]:
         {"workflow": poll.workflow, "poll": poll.source, "failures": poll.failures, "seconds": round(poll.age)}
         for poll in polls
         if poll.is_frozen
+    ]
+
+
+async def _lost_credentials(store: HistoryStore) -> list[dict[str, Any]]:
+    try:
+        async with asyncio.timeout(3):
+            states = await store.tokens()
+    except (IpaasError, OSError, TimeoutError):
+        return []  # that the database does not answer is told already
+    return [
+        {"credential": state.credential, "type": state.type, "connected_by": state.connected_by}
+        for state in states
+        if state.is_lost
     ]
 
 

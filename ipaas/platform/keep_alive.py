@@ -8,8 +8,7 @@ from typing import Final
 
 from blocks import BLOCK_TYPES, TokenCredential, TokenStore
 from connectors.kit.fresh_tokens import FreshCredentials
-from foundation.clock import Clock
-from foundation.errors import CredentialError
+from foundation.errors import CredentialError, StorageUnavailable
 
 LOOK_SECONDS: Final = 3600.0
 OLD_SECONDS: Final = 86_400.0
@@ -19,13 +18,21 @@ logger = logging.getLogger("ipaas.credentials")
 
 
 class KeepAlive:
-    def __init__(self, tokens: TokenStore, credentials: FreshCredentials, clock: Clock) -> None:
-        self._tokens, self._credentials, self._clock = tokens, credentials, clock
+    """
+    Args:
+        credentials: those of the platform, with their tokens.
+    """
+
+    def __init__(self, tokens: TokenStore, credentials: FreshCredentials) -> None:
+        self._tokens, self._credentials = tokens, credentials
 
     async def run(self) -> None:
         """Looks again and again until cancelled. Several processes may: one of them renews."""
         while True:
-            await self.renew()
+            try:
+                await self.renew()
+            except StorageUnavailable as error:
+                logger.warning("unused tokens are not looked after: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def renew(self) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 from oauth_server import SECRET, OAuthServer, Token, oauth_server
 
-from blocks import Keyring, MemoryCredentials, MemoryTokens, OAuth2, TokenStore
+from blocks import Keyring, MemoryCredentials, MemoryTokens, OAuth2, TokenStore, add_key
 from blocks.token_credential import Tokens
 from connectors import http
 from connectors.kit.call import Services, current_runner
@@ -24,6 +27,8 @@ from flows.history import HistoryStore, migrations, open_store
 from foundation.clock import Clock, ManualClock, SystemClock
 from foundation.errors import CredentialError, RemoteError
 from foundation.masking import MASK, Masker
+from foundation.settings import Settings
+from ipaas.platform.keep_alive import KeepAlive
 
 ALONE = {"grant": "client_credentials"}
 RING = Keyring.generate()
@@ -86,11 +91,13 @@ async def process(
         await fresh.close()
 
 
-async def keep(tokens: TokenStore, token: Token, credential: Mapping[str, Any], *, left: float) -> None:
+async def keep(
+    tokens: TokenStore, token: Token, credential: Mapping[str, Any], *, left: float, ring: Keyring = RING
+) -> None:
     """Stores the server's token as that of the credential `crm`."""
     sealed = Tokens(token.access_token, token.refresh_token or "").text()
-    place = OAuth2.from_values(credential, document="crm", keyring=RING).token_place("crm")
-    await tokens.connect_token("crm", "oauth2", RING.seal(sealed, place), expires_in=left, by="kim")
+    place = OAuth2.from_values(credential, document="crm", keyring=ring).token_place("crm")
+    await tokens.connect_token("crm", "oauth2", ring.seal(sealed, place), expires_in=left, by="kim")
 
 
 async def test_a_token_is_got_when_it_is_needed_and_used_again(server: OAuthServer) -> None:
@@ -118,6 +125,21 @@ async def test_fifty_executions_over_an_expired_token_renew_it_once(server: OAut
     assert {answer["status"] for answer in answers} == {200}
     assert server.asked == {"refresh_token": 1}
     assert server.served == {200: 50}
+
+
+async def test_processes_of_their_own_renew_it_once(server: OAuthServer, history_url: str, tmp_path: Path) -> None:
+    home = Settings(_env_file=None, home=tmp_path / "home")  # type: ignore[call-arg]
+    ring, credential = Keyring.from_settings(home), server.credential()
+    server.slow = 0.5
+    async with history(history_url) as store:
+        await keep(store, server.seed(expires_in=0), credential, left=-1, ring=ring)
+    given = {"url": history_url, "home": str(home.home), "credential": credential, "api": f"{server.url}/api/x"}
+    command = [sys.executable, str(Path(__file__).parent.parent / "oauth_worker.py"), json.dumps(given)]
+    workers = [await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE) for _ in range(3)]
+    said = [(await worker.communicate())[0] for worker in workers]
+
+    assert [json.loads(one) for one in said] == [[200] * 17] * 3
+    assert (server.asked, server.served) == ({"refresh_token": 1}, {200: 51})
 
 
 async def test_a_rotated_refresh_token_is_the_one_that_is_used_next(server: OAuthServer) -> None:
@@ -322,3 +344,47 @@ async def test_tokens_that_nobody_uses_are_kept_alive(server: OAuthServer) -> No
         assert await one.credentials.keep_alive("crm", OAuth2) is False
 
     assert server.asked == {"refresh_token": 1}
+
+
+async def test_keys_are_rotated_under_load_without_a_failed_call(server: OAuthServer, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, home=tmp_path)  # type: ignore[call-arg]
+    rings = [Keyring.from_settings(settings) for _ in range(3)]  # two workers', and the command's
+    tokens, credential = MemoryTokens(), {"crm": server.credential(**ALONE)}
+    async with (
+        process(credential, tokens, keyring=rings[0]) as one,
+        process(credential, tokens, keyring=rings[1]) as two,
+    ):
+        await one.call(server)
+
+        async def load(worker: Process) -> list[int]:
+            return [(await worker.call(server))["status"] for _ in range(25)]
+
+        async def rotate() -> None:
+            for _ in range(3):
+                newest = add_key(settings)
+                state = await tokens.token("crm", "oauth2")
+                assert state
+                assert state.sealed
+                place = OAuth2.from_values(credential["crm"], document="crm", keyring=rings[2]).token_place("crm")
+                after = rings[2].reseal(state.sealed, place)
+                assert await tokens.reseal_token("crm", "oauth2", before=state.sealed, after=after)
+                assert newest in after
+                await asyncio.sleep(0.05)
+
+        answers, others, _ = await asyncio.gather(load(one), load(two), rotate())
+
+    assert {*answers, *others} == {200}
+    assert server.asked == {"client_credentials": 1}
+
+
+async def test_unused_tokens_are_looked_after_for_every_credential(server: OAuthServer) -> None:
+    clock, credential = ManualClock(datetime.now(UTC)), server.credential()
+    tokens = MemoryTokens(clock)
+    await keep(tokens, server.seed(), credential, left=30 * 86_400)
+    await tokens.connect_token("gone", "oauth2", "sealed", expires_in=None, by=None)
+    async with process({"crm": credential}, tokens, clock=clock) as one:
+        looking = KeepAlive(tokens, one.credentials)
+        assert await looking.renew() == 0
+        clock.move(days=8)
+        assert await looking.renew() == 1
+        assert await looking.renew() == 0
