@@ -6,6 +6,8 @@ import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
+from blocks.oauth2 import OAuth2
+from blocks.service_accounts import GitHubApp, GoogleServiceAccount
 from connectors.kit.action import Url, action
 from connectors.kit.answer import Answer
 from connectors.kit.api import Api
@@ -18,6 +20,9 @@ API = Api(
     auth={
         BearerToken: bearer("token"),
         BasicAuth: basic("username", "password"),
+        OAuth2: bearer("access_token"),
+        GoogleServiceAccount: bearer("access_token"),
+        GitHubApp: bearer("access_token"),
         ApiKey: lambda credential: Proof(headers={credential.header: credential.reveal("key")}),
     },
     idempotency_header="Idempotency-Key",
@@ -61,7 +66,8 @@ async def request(
         body: the body, as text.
         timeout: seconds, or `30s` and the like, for one attempt; default: 5 s to connect, then 30 s of silence.
         expect: statuses from 400 on that don't fail the step.
-        credential: the name of a credential of type basic, bearer or api-key.
+        credential: the name of a credential of type basic, bearer, api-key, oauth2,
+            google-service-account or github-app.
 
     Returns:
         Status, headers (their names in lower case) and body.

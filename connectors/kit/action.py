@@ -24,6 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from blocks.credential import Credential
+from blocks.token_credential import NoToken
 from connectors.kit.call import CredentialSource, StepOptions, current_call, current_runner
 from connectors.kit.description import UNRENDERED, URL, Description, describe, marked
 from connectors.kit.direct import script_runner
@@ -189,7 +190,7 @@ async def opened(name: str, *kinds: type[C]) -> C:
         try:
             credential = await credentials.get(name, kind)
         except CredentialError as error:
-            if error.retriable or len(kinds) == 1:
+            if error.retriable or len(kinds) == 1 or isinstance(error, NoToken):
                 raise
             faults.append(str(error))
         else:
