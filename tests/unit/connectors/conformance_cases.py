@@ -144,7 +144,7 @@ HTTP_CASES = [
     HttpCase(
         action=openapi.call,
         arguments={
-            "spec": str(Path(__file__).parent / "parcels.yaml"),
+            "spec": str(Path(__file__).parents[2] / "openapi" / "parcels.yaml"),
             "operation": "createLabel",
             "parameters": {"order": "A/1", "express": True},
             "body": {"weight": 2.5},
