@@ -207,6 +207,13 @@ def test_sources_that_are_not_there(tmp_path) -> None:
         read_source("package:connectors/../secret.json", tmp_path)
 
 
+def test_a_file_that_is_too_large_is_not_read(tmp_path) -> None:
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    with pytest.raises(DocumentError, match=r"large\.json: larger than 64 MiB"):
+        read_source("large.json", tmp_path)
+
+
 def test_a_file_in_a_package(tmp_path, monkeypatch) -> None:
     (tmp_path / "acme_api").mkdir()
     (tmp_path / "acme_api" / "__init__.py").write_text("")
