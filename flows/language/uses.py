@@ -66,10 +66,7 @@ class Uses(Step):
 
     def compile(self, place: Place) -> None:
         super().compile(place)
-        try:
-            action = place.actions.get(self.uses)
-        except ConfigurationError:  # `check` tells it, and who runs it loads the action
-            action = None
+        action = place.action(self.uses)
         verbatim, urls = (action.unrendered, action.urls) if action else ((), ())
         self._arguments = place.at("with").value(self.with_, verbatim=verbatim, urls=urls)
         self._hosts = place.hosts | literal_hosts(self.with_)
@@ -117,8 +114,8 @@ class Uses(Step):
                 place.at("with").fault(f"{self.uses} needs the argument {name!r}")
 
     def gives(self, place: Place) -> Shape:
+        action = place.action(self.uses)
         try:
-            action = place.actions.get(self.uses)
             return of_schema(action.narrowed(self.with_).result, closed=True) if action else ANYTHING
         except ConfigurationError:  # `check` tells it
             return ANYTHING

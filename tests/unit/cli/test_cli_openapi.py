@@ -171,6 +171,17 @@ def test_a_pin_that_is_wrong_is_told(ipaas, added, tmp_path: Path):
     assert fault == "3:13: steps[0].uses: apis/pets.toml: severs: Extra inputs are not permitted"
 
 
+def test_a_poll_asks_an_api(ipaas, added, tmp_path: Path):
+    poll = "{poll: {uses: pets.pets/list, with: {limt: 5}, every: 5m, items: output.body, key: item.id}}"
+    file = tmp_path / "w.yaml"
+    file.write_text(f"name: w\ntriggers: [{poll}]\nsteps: [{{id: a, uses: log.message, with: {{text: x}}}}]\n")
+    assert (
+        "poll.with.limt: pets.pets/list has no argument 'limt'; did you mean 'limit'?" in ipaas("check", "w.yaml").err
+    )
+    (tmp_path / "apis" / "pets.json").unlink()
+    assert "apis/pets.json, the document of pets: No such file" in ipaas("check", "w.yaml").err
+
+
 WORKFLOW = """\
 name: pets
 steps:
