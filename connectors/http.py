@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
 from blocks.oauth2 import OAuth2
 from blocks.service_accounts import GitHubApp, GoogleServiceAccount
 from connectors.kit.action import Url, action
-from connectors.kit.answer import Answer
 from connectors.kit.api import Api
 from connectors.kit.auth import Proof, basic, bearer
 from foundation.duration import Seconds
@@ -86,15 +84,4 @@ async def request(
         expect=expect or (),
         credential=credential,
     )
-    return {"status": answer.status, "headers": dict(answer.headers), "body": _body(answer)}
-
-
-def _body(answer: Answer) -> Any:
-    if not answer.content:
-        return None
-    if answer.is_json:
-        return answer.json()
-    try:
-        return answer.text()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(answer.content).decode()}
+    return {"status": answer.status, "headers": dict(answer.headers), "body": answer.value()}

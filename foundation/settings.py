@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default=Path("~/.ipaas"), description="Where the embedded set-up keeps its files.")
+    project: Path = Field(
+        default=Path("."), description="The folder of the project, whose `apis` has its pinned OpenAPI documents."
+    )
     database_url: str | None = Field(
         default=None, description="sqlite:///… or postgresql://…; default: SQLite in the home."
     )
@@ -147,7 +150,7 @@ class Settings(BaseSettings):
     aws: AwsSettings = Field(default=AwsSettings(), description="Per field: region, endpoint; for `aws:`.")
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "project", mode="after")
     @classmethod
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
