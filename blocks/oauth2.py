@@ -116,7 +116,9 @@ class OAuth2(TokenCredential):
         """
         if self.grant != "authorization_code":
             raise CredentialError(f"nobody's consent is asked in a browser for grant {self.grant}")
-        challenge = WebApplicationClient(self.client_id).create_code_challenge(verifier, "S256")
+        challenge = ""
+        if self._has_challenge:
+            challenge = WebApplicationClient(self.client_id).create_code_challenge(verifier, "S256")
         wanted = {
             "response_type": "code",
             "client_id": self.client_id,
@@ -124,7 +126,7 @@ class OAuth2(TokenCredential):
             "scope": self._scope,
             "state": state,
             "code_challenge": challenge,
-            "code_challenge_method": "S256",
+            "code_challenge_method": "S256" if challenge else "",
             **self._known.parameters,
             **self.parameters,
         }
@@ -133,7 +135,8 @@ class OAuth2(TokenCredential):
 
     def code_request(self, code: str, *, redirect_uri: str, verifier: str) -> TokenRequest:
         """What exchanges the code that consent gave."""
-        return self._request("authorization_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier)
+        proof = {"code_verifier": verifier} if self._has_challenge else {}
+        return self._request("authorization_code", code=code, redirect_uri=redirect_uri, **proof)
 
     def device_request(self) -> TokenRequest:
         """What asks for a device code.
@@ -184,6 +187,10 @@ class OAuth2(TokenCredential):
             values |= {"client_id": self.client_id} | ({"client_secret": secret} if secret else {})
         body = prepare_token_request(grant, **values)
         return TokenRequest(self._token_url, dict(parse_qsl(body, keep_blank_values=True)), headers)
+
+    @property
+    def _has_challenge(self) -> bool:
+        return self._known.pkce or not self.client_secret.get_secret_value()
 
     @property
     def _client_auth(self) -> ClientAuth:

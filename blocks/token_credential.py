@@ -22,7 +22,7 @@ from foundation.errors import CredentialError
 MARGIN: Final = 60.0
 """Seconds before its end in which an access token is renewed."""
 KEEP_ALIVE: Final = 7 * 86_400.0
-"""Seconds after which tokens that nobody used are renewed: the shortest time after which a vendor forgets one."""
+"""Seconds after which tokens that nobody used are renewed: well before any vendor that says so forgets one."""
 
 
 @dataclass(frozen=True)
