@@ -43,8 +43,10 @@ def drawings(report: Report) -> dict[str, str]:
     if measured:
         out["rate"] = plots.bars("Runs a second, one step", _bars(measured, lambda own: own.one.rate), "/s")
         out["idle"] = plots.bars("POST to effect, idle, p50", _bars(measured, lambda own: own.idle.p50 * 1e3), "ms")
-        cpu = [(name(one), _by_part(one, lambda own: own.one.cpu_ms)) for one in measured]
-        out["cpu"] = plots.stacks("CPU a run, one step, by process", cpu, "ms")
+        warm = [one for one in measured if one.key != "prefect"]  # a process a run: seconds, beside which others vanish
+        if warm:
+            cpu = [(name(one), _by_part(one, lambda own: own.one.cpu_ms)) for one in warm]
+            out["cpu"] = plots.stacks("CPU a run, one step, by process", cpu, "ms")
         memory = [(name(one), _by_part(one, lambda own: own.resting_memory)) for one in measured]
         out["memory"] = plots.stacks("Memory at rest, by process", memory, "MiB")
     if held:

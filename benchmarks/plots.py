@@ -9,7 +9,9 @@ from xml.sax.saxutils import escape
 
 COLOURS = ("#2563eb", "#0d9488", "#d97706", "#9333ea", "#dc2626", "#65a30d", "#0891b2", "#be185d")
 INK = "#6b7280"
-WIDTH, LEFT, RIGHT, ROW = 760, 230, 90, 30
+WIDTH, LEFT, RIGHT, ROW = 800, 260, 90, 30
+LEGEND = 3
+"""Names a line."""
 PLOT = WIDTH - LEFT - RIGHT
 
 
@@ -64,7 +66,7 @@ def stacks(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], unit: st
             at += width
         out.append(_text(at + 6, top + 17, f"{_number(sum(parts.values()))} {unit}", "start"))
     bottom = 48 + ROW * len(rows)
-    return _svg(title, [*out, *_legend(names, bottom)], bottom + 20 * math.ceil(len(names) / 4) + 8)
+    return _svg(title, [*out, *_legend(names, bottom)], bottom + 20 * math.ceil(len(names) / LEGEND) + 8)
 
 
 def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> str:
@@ -90,13 +92,13 @@ def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]], acros
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         out.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[index % len(COLOURS)]}" stroke-width="2"/>')
     names = list(series)
-    return _svg(title, [*out, *_legend(names, bottom + 44)], bottom + 52 + 20 * math.ceil(len(names) / 4))
+    return _svg(title, [*out, *_legend(names, bottom + 44)], bottom + 52 + 20 * math.ceil(len(names) / LEGEND))
 
 
 def _legend(names: Sequence[str], top: float) -> list[str]:
     out = []
     for index, name in enumerate(names):
-        x, y = 20 + (index % 4) * 184, top + 20 * (index // 4)
+        x, y = 20 + (index % LEGEND) * 255, top + 20 * (index // LEGEND)
         out.append(f'<rect x="{x}" y="{y}" width="12" height="12" rx="2" fill="{COLOURS[index % len(COLOURS)]}"/>')
         out.append(_text(x + 18, y + 11, name, "start"))
     return out

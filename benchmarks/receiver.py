@@ -130,7 +130,9 @@ def receiving() -> Iterator[Receiver]:
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.receiver"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
-        yield Receiver(int(process.stdout.readline()), process.pid)
+        with process.stdout:
+            port = int(process.stdout.readline())
+        yield Receiver(port, process.pid)
     finally:
         process.terminate()
         process.wait(10)

@@ -32,6 +32,7 @@ class Storm:
     harness_cpu_ms: dict[str, float]
     """The same of the load generator and the receiver."""
     refused: dict[str, int]
+    """Tries that got no 2xx, by what they got; each was sent again."""
     lost: int
     """Accepted, but no effect arrived in time."""
 

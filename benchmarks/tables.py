@@ -155,7 +155,7 @@ def small(report: Report) -> str:
 
 
 def missing(report: Report) -> str:
-    """Who could not take part, and why; storms' failures."""
+    """Who could not take part, and why; which storms had to send events again."""
     out = [f"- {name(one)}: {one.unavailable}" for one in report.results if one.unavailable]
     for one in _measured(report):
         for work in (Work.ONE, Work.THREE):
@@ -163,7 +163,9 @@ def missing(report: Report) -> str:
                 storm = own.one if work is Work.ONE else own.three
                 if storm.refused or storm.lost:
                     out.append(f"- {name(one)}, storm of {storm.events}: {_failures(storm.refused, storm.lost)}")
-    return "\n".join(out) if out else "Everyone took part, every event was accepted and had its effect."
+    return (
+        "\n".join(out) if out else "Everyone took part, every event was accepted at the first try and had its effect."
+    )
 
 
 SECTIONS: Mapping[str, Callable[[Report], str]] = {
@@ -222,8 +224,9 @@ def _spread(values: Sequence[float], unit: str) -> str:
 
 
 def _failures(refused: Mapping[str, int], lost: int) -> str:
-    out = [f"{count} × {answer}" for answer, count in sorted(refused.items())]
-    return ", ".join([*out, *([f"{lost} without effect"] if lost else [])]) or "none"
+    again = ", ".join(f"{count} × {answer}" for answer, count in sorted(refused.items()))
+    told = [f"sent again after {again}"] if again else []
+    return "; ".join([*told, *([f"{lost} accepted, but without effect"] if lost else [])]) or "none"
 
 
 def _said(prediction: Prediction) -> list[str]:

@@ -19,7 +19,7 @@ APP = Path(__file__).parent / "apps" / "on_prefect.py"
 
 
 class OnPrefect(Contestant):
-    key, title, version, store = "prefect", "Prefect, `serve`", prefect.__version__, "SQLite"
+    key, title, version, store = "prefect", "Prefect alone", prefect.__version__, "SQLite"
 
     def prepare(self, home: Path, receiver: str) -> None:
         home.mkdir(parents=True)

@@ -70,7 +70,9 @@ class Ours(Contestant):
         )
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            raise Unavailable(f"`ipaas check` refuses its workflows: {said[0].replace(f'{workflows}/', '')}")
+            raise Unavailable(
+                f"`ipaas check` refuses its workflows: {said[0].replace(f'{workflows}/', '').partition(';')[0]}"
+            )
 
 
 class _Up(Running):

@@ -28,12 +28,12 @@ def test_the_page_has_every_section() -> None:
 
 
 def test_every_plot_is_xml_and_names_everyone() -> None:
-    made = page.drawings(report(result("express", a_round(rate=700)), result("prefect", a_round(rate=0.5))))
+    made = page.drawings(report(result("express", a_round(rate=700)), result("dbos", a_round(rate=0.5))))
     assert set(made) == {"rate", "idle", "cpu", "memory", "lag", "memory-over-time"}
     for svg in made.values():
         ElementTree.fromstring(svg)
         assert "Express, SQLite" in svg
-        assert "Prefect, SQLite" in svg
+        assert "Dbos, SQLite" in svg
 
 
 def test_without_results_there_is_nothing_to_draw() -> None:

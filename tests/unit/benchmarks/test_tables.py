@@ -36,10 +36,11 @@ def test_what_a_peer_cannot_do_is_a_dash() -> None:
     assert [cell.strip() for cell in row.split("|")][5] == "–"
 
 
-def test_lost_and_refused_events_are_told() -> None:
+def test_what_was_sent_again_and_what_was_lost_is_told() -> None:
     slow = a_round()
     slow.one.refused, slow.one.lost = {"503": 4}, 1
-    assert tables.missing(report(result("dbos", slow))) == "- Dbos, SQLite, storm of 100: 4 × 503, 1 without effect"
+    said = "- Dbos, SQLite, storm of 100: sent again after 4 × 503; 1 accepted, but without effect"
+    assert tables.missing(report(result("dbos", slow))) == said
 
 
 def test_the_model_predicts_for_larger_machines() -> None:
