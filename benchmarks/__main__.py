@@ -1,7 +1,8 @@
 """`make bench`: the same work for prefect-ipaas and its peers, and the benchmarks of single parts.
 
-Everything that was measured goes to .bench/results.json, and the tables to the standard output. A run with all peers
-writes them into docs/performance.md, too. `--render` makes page and tables anew of the last results.
+The tables go to the standard output, everything that was measured to .bench/results.json, and a run with all peers
+writes docs/performance.md, too; one with some goes to .bench/results-of-some.json. `--render` makes page and tables anew
+of the last run with all peers.
 """
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ from benchmarks.results import Report
 from benchmarks.tables import SECTIONS
 
 RESULTS = CACHE / "results.json"
+PARTIAL = CACHE / "results-of-some.json"
+"""Of a run without all peers: the page is not made of it."""
 
 
 def main() -> None:
     asked = _arguments()
+    whole = asked.peers == "all" and not asked.only
     if asked.render:
         report = Report.load(RESULTS)
     else:
         report = _measured(asked)
         CACHE.mkdir(exist_ok=True)
-        report.save(RESULTS)
+        report.save(RESULTS if whole else PARTIAL)
     for name, section in SECTIONS.items():
         print(f"\n## {name}\n\n{section(report)}")
-    if asked.render or (asked.peers == "all" and not asked.only):
+    if asked.render or whole:
         page.write(report)
         print(f"\nwritten: {page.PAGE}", file=sys.stderr)
 
@@ -51,16 +55,18 @@ def _measured(asked: argparse.Namespace) -> Report:
         storm_seconds=asked.storm or (5 if quick else 10),
         sustain_seconds=asked.sustain if asked.sustain is not None else (0 if quick else 60),
     )
+    machine = _machine()
     with tempfile.TemporaryDirectory(prefix="ipaas-bench-") as folder:
         parts = small.measure(Path(folder)) if asked.small else []
         results = race(chosen, plan, Path(folder))
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    return Report(_machine(), os.cpu_count() or 1, when, results, parts)
+    return Report(machine, os.cpu_count() or 1, when, results, parts)
 
 
 def _machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+    what = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+    return f"{what}, load average {os.getloadavg()[1]:.1f} before it began"
 
 
 def _arguments() -> argparse.Namespace:

@@ -25,7 +25,8 @@ RATIOS: Sequence[tuple[str, str, str, Callable[[Round], float]]] = [
 
 def machine(report: Report) -> str:
     rounds = max((len(one.rounds) for one in report.results), default=0)
-    return f"Measured on {report.when}: {report.machine}. {rounds} rounds; in brackets the least and the most of them."
+    how_often = "one round" if rounds == 1 else f"{rounds} rounds; in brackets the least and the most of them"
+    return f"Measured on {report.when}: {report.machine}; {how_often}."
 
 
 def ratios(report: Report) -> str:
