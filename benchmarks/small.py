@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import accepting, checking, rendering, unit_tests
+from benchmarks import accepting, checking, rendering, starting, unit_tests
 
 
 def measure(folder: Path) -> list[tuple[str, str, str, str]]:
     """What, here, peer, ratio. `folder` is for what they write."""
-    return [*rendering.measure(), *unit_tests.measure(), *checking.measure(folder), *accepting.measure(folder)]
+    return [
+        *rendering.measure(),
+        *unit_tests.measure(),
+        *checking.measure(folder),
+        *accepting.measure(folder),
+        *starting.measure(folder),
+    ]

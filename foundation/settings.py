@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         default=[], description="Comma-separated origins that may call /api from a browser."
     )
     log_format: Literal["text", "json"] | None = Field(default=None, description="text on a terminal, else json.")
+    mode: Literal["standard", "express"] = Field(
+        default="standard", description="How workflows run that say no `mode` of their own."
+    )
     retention: Seconds = Field(
         default=30 * 86_400,
         description="How long ended executions and old versions are kept, as in 30d; executions in Prefect, too.",

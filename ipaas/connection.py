@@ -1,4 +1,7 @@
-"""Connections of a command to the platform: its history and its Prefect."""
+"""Connections of a command to the platform: its history and its Prefect.
+
+Prefect is imported by who connects to it: a command that reads the history has no need of it, nor the second it takes.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-import httpx
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.settings import PREFECT_API_URL
+from typing import TYPE_CHECKING
 
 from flows.history import HistoryStore, Limits, open_store
 from foundation.errors import ConfigurationError
 from foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
 
 logger = logging.getLogger("ipaas.connection")
 
@@ -37,6 +40,10 @@ async def history(settings: Settings) -> AsyncIterator[HistoryStore]:
 @asynccontextmanager
 async def prefect() -> AsyncIterator[PrefectClient]:
     """A client of the platform's Prefect. Raises ConfigurationError when none answers, or something else does."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
     url = PREFECT_API_URL.value()
     if not url:
         raise ConfigurationError(
@@ -70,6 +77,9 @@ async def prefect() -> AsyncIterator[PrefectClient]:
 
 async def prefect_answers() -> None:
     """Returns once Prefect's API answers, however long that takes; says now and then that it does not."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
     said = time.monotonic() - SAY_AGAIN_SECONDS + START_SECONDS  # its server may be starting, too
     async with get_client() as client:
         while error := await _healthcheck(client):

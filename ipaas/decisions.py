@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.engine.outside import KEPT_SECONDS
-from flows.history import Delivery, HistoryStore, Wait, WaitKind, signal_address, step_address
+from flows.history import Delivery, HistoryStore, Topic, Wait, WaitKind, signal_address, step_address
 from flows.language.input_schema import InputSchema
 from flows.language.wait import signal_name
 from foundation.errors import ExpressionError, IpaasError, NotFound
@@ -50,7 +50,7 @@ async def signal(store: HistoryStore, name: str, body: Any, *, by: str) -> Deliv
         signal_name(name)
     except ExpressionError as error:
         raise UnfitSignal(str(error)) from None
-    return await store.answer(signal_address(name), body, by=by, keep=KEPT_SECONDS)
+    return await _deliver(store, signal_address(name), body, by=by)
 
 
 async def call_back(store: HistoryStore, execution_id: str, path: str, body: Any) -> None:
@@ -119,7 +119,7 @@ def _check_form(schema: Any, form: Any) -> None:
 
 
 async def _answer(store: HistoryStore, execution_id: str, path: str, said: Any, *, by: str | None) -> None:
-    delivery = await store.answer(step_address(execution_id, path), said, by=by, keep=KEPT_SECONDS)
+    delivery = await _deliver(store, step_address(execution_id, path), said, by=by)
     if delivery is Delivery.DELIVERED:
         return
     execution = await store.execution(execution_id)
@@ -132,3 +132,10 @@ async def _answer(store: HistoryStore, execution_id: str, path: str, said: Any, 
         raise Conflict(f"this was answered already{f' by {wait.answered_by}' if wait and wait.answered_by else ''}")
     if execution.status.is_final:
         raise Conflict(f"execution {execution_id} has ended: {execution.status}")
+
+
+async def _deliver(store: HistoryStore, address: str, said: Any, *, by: str | None) -> Delivery:
+    delivery = await store.answer(address, said, by=by, keep=KEPT_SECONDS)
+    if delivery is Delivery.DELIVERED:
+        store.announce(Topic.ACCEPTED)  # its execution goes on
+    return delivery

@@ -1,24 +1,30 @@
-"""What an operator can do to executions: the management API and the command line both call these."""
+"""What an operator can do to executions: the management API and the command line both call these.
+
+Prefect and httpx are imported where Prefect is asked: views of the history need this module, and neither of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import httpx
-from prefect import State
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas import OrchestrationResult
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling
 
 from flows.engine.failures import cancellation
 from flows.engine.flow_keys import FlowKeys, flow_keys
 from flows.engine.replay import steps_before, steps_that_succeeded
-from flows.history import Accepted, Execution, HistoryStore, NewExecution, Status, StepExecution, Trigger, WaitKind
+from flows.history import (
+    Accepted,
+    Execution,
+    HistoryStore,
+    NewExecution,
+    Status,
+    StepExecution,
+    Topic,
+    Trigger,
+    WaitKind,
+)
 from flows.language.definition import Declaration
 from flows.language.event import Event
 from flows.language.input_schema import check_input
@@ -26,6 +32,11 @@ from foundation.clock import Clock
 from foundation.errors import IpaasError, NotFound
 from foundation.ids import new_id
 from foundation.tracing import traceparent
+
+if TYPE_CHECKING:
+    from prefect import State
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas import OrchestrationResult
 
 PREFECT_SECONDS = 5.0
 """How long an operator waits for a Prefect that does not answer."""
@@ -84,6 +95,8 @@ async def start(
         priority=flow.priority,
     )
     [accepted] = await store.accept([new])
+    if not accepted.duplicate:
+        store.announce(Topic.ACCEPTED)
     return accepted
 
 
@@ -114,6 +127,9 @@ async def cancel(
     if execution and execution.flow_run_id and not execution.status.is_final:
         await _cancel_flow_run(store, client, execution, by, reason)
     after = await store.execution(execution_id)
+    if after and after.status.is_final:
+        store.announce(Topic.ENDED, execution_id)
+        store.announce(Topic.ACCEPTED)  # its slot is free
     return after or before
 
 
@@ -125,6 +141,10 @@ def _called(execution: Execution) -> list[str]:
 
 async def _cancel_paused_run(client: PrefectClient, flow_run_id: str, message: str) -> None:
     """Nobody runs it, so nobody would end it in Prefect later on."""
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Cancelled
+
     cancelled: State[Any] = Cancelled(message=message)
     try:
         async with asyncio.timeout(PREFECT_SECONDS):
@@ -139,6 +159,10 @@ async def _cancel_flow_run(
     store: HistoryStore, client: PrefectClient, execution: Execution, by: str, reason: str
 ) -> None:
     """The noted request is honoured when the run begins, and while it runs: a Prefect that is away loses nothing."""
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Cancelling
+
     error = cancellation(by, reason)
     cancelling: State[Any] = Cancelling(message=error["message"])
     try:
@@ -196,6 +220,7 @@ async def replay(
         priority=flow.priority,
     )
     await store.accept([again])
+    store.announce(Topic.ACCEPTED)
     return again.id
 
 
@@ -239,6 +264,9 @@ async def set_active(store: HistoryStore, client: PrefectClient, name: str, acti
 
 
 async def _set_schedules(client: PrefectClient, deployment_id: str, active: bool) -> None:
+    import httpx
+    from prefect.exceptions import ObjectNotFound
+
     change = client.resume_deployment if active else client.pause_deployment
     try:
         async with asyncio.timeout(PREFECT_SECONDS):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flows.engine.waiting_for import open_waits, waiting_for
-from flows.history import Execution, PollState, Status, Trigger, Wait, Workflow, WorkflowVersion
+from flows.history import Execution, Mode, PollState, Status, Trigger, Wait, Workflow, WorkflowVersion
 from flows.history.shown import shown, shown_summary
 from ipaas.decisions import approval_id
 
@@ -29,6 +29,8 @@ class ExecutionSummary(BaseModel):
     id: str
     workflow: str
     version: str
+    mode: Mode | None
+    """How it was begun: by Prefect, or at once by a worker. Null: it was not."""
     trigger: Trigger
     status: Status
     error: Any

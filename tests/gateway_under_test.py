@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from prefect_client import AWAY, prefect_client
 
 from blocks.source import MemoryCredentials
-from flows.history import Execution, MemoryStore, Status
+from flows.history import Execution, MemoryStore, Status, Topic
 from flows.language.yaml_source import load_workflow
 from flows.on_prefect.flow import version_of
 from foundation.clock import Clock, ManualClock
@@ -67,6 +67,7 @@ class Gateway:
         if status is Status.SUCCEEDED:
             outcome = {"answer": {"status": 200, "headers": {}, "body": outcome.get("output")}} | outcome
         assert await self.store.finish(begun.hold, status, **outcome)
+        self.store.announce(Topic.ENDED, execution_id)
 
     def counted(self, name: str, **labels: str) -> float:
         """A metric's value; 0 if nothing has been counted."""

@@ -315,7 +315,7 @@ class HistoryMachine(RuleBasedStateMachine):
             return  # whoever runs it does not run a finished step again
         step = StepExecution(path, "log.message", status, output=output)
 
-        assert self.do(self.store.save_step(one.hold, step)) is True
+        assert self.do(self.store.save_steps(one.hold, [step])) is True
         one.steps[path] = (status, output)
 
     @precondition(lambda self: self.running())
@@ -344,7 +344,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def _loses(self, hold: Hold) -> None:
         """Whoever had it has it no more, also when it is the same process that has it again."""
-        assert self.do(self.store.save_step(hold, StepExecution("late", "log.message", Status.RUNNING))) is False
+        assert self.do(self.store.save_steps(hold, [StepExecution("late", "log.message", Status.RUNNING)])) is False
         self.model.stale.append(hold)
 
     # Those who lost their execution, and do not know it yet
@@ -357,7 +357,7 @@ class HistoryMachine(RuleBasedStateMachine):
             return  # nobody has begun it since: it is no late writer's, but whoever saw it like this may end it
         step = StepExecution(path, "log.message", status, output="late")
 
-        assert self.do(self.store.save_step(hold, step)) is False
+        assert self.do(self.store.save_steps(hold, [step])) is False
         assert self.do(self.store.requeue(hold)) is False
         if status.is_final:
             assert self.do(self.store.finish(hold, status, output="late", answer="late")) is False

@@ -191,11 +191,12 @@ class Platform:
             self.process.wait(90)
 
     def parts(self, name: str | None = None) -> list[psutil.Process]:
-        """The processes that `ipaas up` watches."""
+        """The processes that `ipaas up` watches: children of its forkserver, where it has one."""
         assert self.process
+        modules = set(PARTS.values()) if name is None else {PARTS[name]}
         try:
-            children = psutil.Process(self.process.pid).children()
-            return [child for child in children if name is None or PARTS[name] in child.cmdline()]
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            return [child for child in children if modules & set(child.cmdline())]
         except psutil.NoSuchProcess:
             return []
 

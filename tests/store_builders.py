@@ -81,7 +81,7 @@ async def hold_of(store: HistoryStore, execution_id: str) -> Hold:
 async def save(store: HistoryStore, execution_id: str, *steps: StepExecution) -> None:
     """Saves them as whoever runs the execution."""
     for step in steps:
-        assert await store.save_step(await hold_of(store, execution_id), step)
+        assert await store.save_steps(await hold_of(store, execution_id), [step])
 
 
 async def finish(store: HistoryStore, execution_id: str, status: Status, **outcome: Json) -> None:

@@ -282,6 +282,10 @@ class _Step:
     decides: ClassVar[bool] = True
     is_instant: ClassVar[bool] = False
 
+    @property
+    def is_bound(self) -> bool:
+        return len(self.kept) > 1  # than the call itself
+
     def wanted(self, scope: Scope) -> bool:
         return True
 

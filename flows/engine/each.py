@@ -134,6 +134,7 @@ class _Round:
 
     action: ClassVar[str] = ROUND
     decides: ClassVar[bool] = False
+    is_bound: ClassVar[bool] = False
     is_instant: ClassVar[bool] = False
 
     def __init__(self, loop: _Loop, item: Any) -> None:

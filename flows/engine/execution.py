@@ -26,7 +26,7 @@ from flows.engine.parking import Parked
 from flows.engine.program import Program, Run
 from flows.engine.runtime import RunningExecution, Runtime
 from flows.engine.step import Perform, Steps, perform
-from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Trigger
+from flows.history import Execution, NewExecution, NewWait, Refusal, Status, Topic, Trigger
 from flows.language.event import Event
 from foundation.errors import ExpressionError, IpaasError, StorageUnavailable
 from foundation.ids import new_id
@@ -112,7 +112,7 @@ async def run_execution(
     open_journal: OpenJournal = DurableJournal,
     entered: float | None = None,
 ) -> Outcome:
-    """Runs one accepted execution to its end and records it.
+    """Begins one accepted execution, runs it to its end and records it.
 
     Args:
         entered: since when this run counts, by the event loop's clock; None: from now on. Whoever cancels it once its
@@ -131,9 +131,30 @@ async def run_execution(
         )
     if isinstance(execution, Refusal):
         return await _refused(runtime, execution_id, execution)
+    return await run_begun(
+        runtime, execution, program, invoke=invoke, perform=perform, open_journal=open_journal, entered=entered
+    )
+
+
+async def run_begun(
+    runtime: Runtime,
+    execution: Execution,
+    program: Program,
+    *,
+    invoke: Invoke = call_directly,
+    perform: Perform = perform,
+    open_journal: OpenJournal = DurableJournal,
+    entered: float | None = None,
+) -> Outcome:
+    """Runs one execution, which this process has begun, to its end and records it. As `run_execution`.
+
+    Args:
+        execution: whole, as beginning it gave it.
+    """
+    entered = asyncio.get_running_loop().time() if entered is None else entered
     timeout = program.declaration.timeout
     deadline = entered + max(timeout - execution.spent, 0) - min(AHEAD_SECONDS, timeout / 10)
-    running = RunningExecution(execution.hold, execution.flow_run_id)
+    running = RunningExecution(execution.hold, execution.shown_as)
     journal = open_journal(runtime.store, execution, runtime.clock, running.lost)
     recorded = _Recorded(runtime, program, execution, journal)
     names = {"ipaas.workflow": execution.workflow, "ipaas.execution": execution.id}
@@ -208,6 +229,7 @@ async def _stopped(
     if running.stop == "cancel":
         return await recorded.cancelled(running.cancelled_by)
     if running.stop == "hand back":
+        await recorded.journal.hand_back()
         await runtime.store.renew([running.hold], lease=LEASE_SECONDS)  # notes how long it has run
         await runtime.store.requeue(running.hold)
         raise HandedBack from None
@@ -303,6 +325,7 @@ class _Recorded:
         with anyio.CancelScope(shield=True):
             if await self.journal.finish(outcome.status, output=outcome.output, error=outcome.error, answer=answer):
                 self._count(outcome.status)
+                self._announce_end()
                 return outcome
             ended = await self.runtime.store.execution(self.execution.id)
         if ended is None or not ended.status.is_final:
@@ -314,10 +337,19 @@ class _Recorded:
         seconds = max((self.runtime.clock.now() - begun).total_seconds(), 0.0)
         self.runtime.meter.execution_ended(self.execution, status, seconds)
 
+    def _announce_end(self) -> None:
+        """Wakes whoever holds its sender."""
+        if self._answers_sender:
+            self.runtime.store.announce(Topic.ENDED, self.execution.id)
+
+    @property
+    def _answers_sender(self) -> bool:
+        return self.program.answer is not None and self.execution.trigger is Trigger.WEBHOOK
+
     def _answer(self, output: Any, scope: Mapping[str, Any]) -> Any:
         """What the sender gets who waits for the end; what is wrong with it is for him to see, too."""
         answer = self.program.answer
-        if answer is None or self.execution.trigger is not Trigger.WEBHOOK:
+        if answer is None or not self._answers_sender:
             return None
         outcomes = {
             step.path: {"output": step.output, "status": step.status, "error": step.error}

@@ -16,7 +16,7 @@ from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.engine.journal import LEASE_SECONDS
 from flows.engine.meter import Meter, Unmetered
 from flows.engine.outside import HistoryOutside, Outside
-from flows.history import Execution, HistoryStore, Hold
+from flows.history import Execution, HistoryStore, Hold, Topic
 from foundation.clock import Clock
 from foundation.errors import IpaasError
 from foundation.owner import this_process
@@ -75,7 +75,7 @@ class Runtime:
         self.owner = this_process()
         self.running: dict[str, RunningExecution] = {}
         self.meter: Meter = Unmetered()
-        self.more_may_start: Callable[[], None] = lambda: None
+        self.more_may_start: Callable[[], None] = lambda: store.announce(Topic.ACCEPTED)
         self._healthy_since = self._beaten = 0.0
 
     async def __aenter__(self) -> Runtime:

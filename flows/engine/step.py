@@ -34,7 +34,12 @@ class Runnable(Protocol):
     def action(self) -> str: ...
     @property
     def decides(self) -> bool:
-        """Whether what `render` gives is recorded when it begins, and kept when it begins again."""
+        """Whether what `render` gives is recorded, and kept when it begins again."""
+        ...
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether that has to be recorded before it does anything: it might come out otherwise when it begins again."""
         ...
 
     @property
@@ -137,7 +142,7 @@ class Steps:
             begun = replace(begun, decision=rendered)
         if not step.is_instant:
             with self.parking.busy():
-                await self.journal.started(begun)
+                await self.journal.started(begun, is_bound=step.is_bound)
             self.begun[begun.path] = begun
         doing.attempts = 1
         try:

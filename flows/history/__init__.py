@@ -13,12 +13,14 @@ from flows.history.interfaces import (
     Catalogue,
     HistoryStore,
     Inbox,
+    Notices,
     Polls,
     Running,
     Takeover,
     Waits,
 )
 from flows.history.memory import MemoryStore
+from flows.history.notices import Topic
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
@@ -29,6 +31,7 @@ from flows.history.records import (
     Json,
     Key,
     Limits,
+    Mode,
     NewExecution,
     NewWait,
     Page,
@@ -62,8 +65,10 @@ __all__ = [
     "Key",
     "Limits",
     "MemoryStore",
+    "Mode",
     "NewExecution",
     "NewWait",
+    "Notices",
     "Page",
     "PollHold",
     "PollState",
@@ -73,6 +78,7 @@ __all__ = [
     "Status",
     "StepExecution",
     "Takeover",
+    "Topic",
     "Trigger",
     "Wait",
     "WaitKind",

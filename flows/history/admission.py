@@ -7,14 +7,27 @@ execution's (`SKIP LOCKED`), so the other order is free: `running.begin` locks t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, TextClause, bindparam, case, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    Select,
+    TextClause,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
 
-from flows.history import payloads, waits
+from flows.history import payloads, reads, waits
 from flows.history.arriving import Arriving
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import HANDED_OVER_CHARACTERS, from_document, handed_over, to_document
@@ -23,7 +36,7 @@ from flows.history.flow_control import QUEUE, limit_reached
 from flows.history.lanes import MOST_AT_ONCE, locked, waiting_in
 from flows.history.models import HAS_SLOT, IS_TO_DISPATCH, IS_WAITING, events, executions, workflows
 from flows.history.passing import Passing
-from flows.history.records import Admitted, Execution, Refusal, Status
+from flows.history.records import Admitted, Execution, Mode, Refusal, Status
 from flows.history.rows import execution_of
 from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW, Rules, rules_of
 from flows.history.turns import in_turn
@@ -59,12 +72,45 @@ class Limit:
         return cls(number, overflow, None if rules is None else rules_of(from_document(rules), number))
 
 
-def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) -> Admitted:
+def admit(
+    connection: Connection, limit: int, claim: float, modes: Collection[str | None], time: DatabaseTime
+) -> Admitted:
+    """
+    Args:
+        modes: whose workflows say one of these; None: those that say nothing.
+    """
+    chosen = _choose(connection, limit, modes, time)
+    return Admitted(_hand_over(connection, chosen.ids, chosen.now, chosen.now + timedelta(seconds=claim)), chosen.due)
+
+
+def admit_and_begin(
+    connection: Connection, limit: int, owner: str, lease: float, modes: Collection[str | None], time: DatabaseTime
+) -> Admitted:
+    chosen = _choose(connection, limit, modes, time)
+    return Admitted(
+        _begin(connection, chosen.ids, chosen.now, owner, chosen.now + timedelta(seconds=lease)), chosen.due
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Who may start, in turn.
+
+    Attributes:
+        due: see `Admitted`.
+    """
+
+    ids: Sequence[str]
+    now: datetime
+    due: float | None = None
+
+
+def _choose(connection: Connection, limit: int, modes: Collection[str | None], time: DatabaseTime) -> _Chosen:
     waits.wake(connection, limit, time)
-    waiting = {row[0]: row[1] for row in connection.execute(_WAITING_WORKFLOWS)}
-    to_dispatch = list(connection.execute(_TO_DISPATCH).scalars())
+    waiting = {row[0]: row[1] for row in connection.execute(_WAITING_WORKFLOWS) if row[2] in modes}
+    to_dispatch = [row[0] for row in connection.execute(_TO_DISPATCH) if row[1] in modes]
     if not waiting and not to_dispatch:
-        return Admitted()
+        return _Chosen((), time.read(connection))
     limits = locked_limits(connection, list(waiting))
     rooms = room(connection, limits)
     now = time.read(connection)
@@ -91,7 +137,7 @@ def admit(connection: Connection, limit: int, claim: float, time: DatabaseTime) 
         passing.settle(set(chosen), passed)
     dues = [due for passing, _ in passings if (due := passing.due) is not None]
     soonest = max((min(dues) - now).total_seconds(), 0.0) if dues else None
-    return Admitted(_hand_over(connection, chosen, now, now + timedelta(seconds=claim)), soonest)
+    return _Chosen(chosen, now, soonest)
 
 
 def queued_workflows(condition: TextClause) -> Select[tuple[str]]:
@@ -123,15 +169,25 @@ def room(connection: Connection, limits: Limits) -> dict[str, int]:
     return {workflow: max(limit.number - used.get(workflow, 0), 0) for workflow, limit in limits.items()}
 
 
-def _with_last_lane() -> Select[tuple[str, str]]:
+def _with_last_lane() -> Select[tuple[str, str, str | None]]:
     found = queued_workflows(IS_WAITING).subquery()
     lane = select(executions.c.lane).where(IS_WAITING, executions.c.workflow == found.c.workflow)
-    return select(found.c.workflow, lane.order_by(executions.c.lane.desc()).limit(1).scalar_subquery())
+    last = lane.order_by(executions.c.lane.desc()).limit(1).scalar_subquery()
+    return select(found.c.workflow, last, _mode_of(found.c.workflow))
 
 
-_WAITING_WORKFLOWS, _TO_DISPATCH = _with_last_lane(), queued_workflows(IS_TO_DISPATCH)
+def _with_mode() -> Select[tuple[str, str | None]]:
+    found = queued_workflows(IS_TO_DISPATCH).subquery()
+    return select(found.c.workflow, _mode_of(found.c.workflow))
+
+
+def _mode_of(workflow: ColumnElement[str]) -> ScalarSelect[str | None]:
+    return select(workflows.c.mode).where(workflows.c.name == workflow).scalar_subquery()
+
+
+_WAITING_WORKFLOWS, _TO_DISPATCH = _with_last_lane(), _with_mode()
 """Those that have executions that wait, each with the last lane that one of its waits in; and that have some to hand
-over. Built once: that takes as long as to ask."""
+over; with what they say of their mode. Built once: that takes as long as to ask."""
 
 
 def _unclaimed(connection: Connection, workflow: str, limit: int, now: datetime) -> list[Candidate]:
@@ -170,7 +226,7 @@ def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until:
     if not ids:
         return []
     table = executions.c
-    at, end_of_claim = (bindparam(name, value, table.admitted_at.type) for name, value in (("at", now), ("u", until)))
+    at, end_of_claim = _instant("at", now), _instant("u", until)
     made_by_prefect = table.flow_run_id.is_not(None)
     statement = (
         update(executions)
@@ -187,6 +243,35 @@ def _hand_over(connection: Connection, ids: Sequence[str], now: datetime, until:
     query = select(events.c.id, small).where(events.c.id.in_([row["event_id"] for row in rows.values()]))
     texts = {event_id: None if payloads.is_reference(text) else text for event_id, text in connection.execute(query)}
     return [execution_of(rows[id_], event=handed_over(texts[rows[id_]["event_id"]])) for id_ in ids]
+
+
+def _begin(connection: Connection, ids: Sequence[str], now: datetime, owner: str, until: datetime) -> list[Execution]:
+    """Those that Prefect made a run for are only admitted: they are begun by way of that."""
+    if not ids:
+        return []
+    table = executions.c
+    statement = update(executions).where(table.id.in_(ids), table.flow_run_id.is_(None))
+    statement = statement.values(
+        status=Status.RUNNING.value,
+        mode=Mode.EXPRESS.value,
+        admitted_at=func.coalesce(table.admitted_at, _instant("at", now)),
+        started_at=func.coalesce(table.started_at, _instant("since", now)),
+        begun_at=now,
+        seen_at=now,
+        runs=table.runs + 1,
+        owner=owner,
+        lease_until=until,
+        claimed_until=None,
+        lane=QUEUE,
+    )
+    rows = connection.execute(statement.returning(executions)).mappings().all()
+    begun = {one.id: one for one in reads.whole(connection, rows)}
+    begun |= {one.id: one for one in _hand_over(connection, [id_ for id_ in ids if id_ not in begun], now, now)}
+    return [begun[id_] for id_ in ids]
+
+
+def _instant(name: str, at: datetime) -> BindParameter[datetime]:
+    return bindparam(name, at, executions.c.admitted_at.type)
 
 
 def dispatched(connection: Connection, flow_runs: Mapping[str, str], time: DatabaseTime) -> None:

@@ -43,7 +43,8 @@ def prune(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def forget_deliveries(connection: Connection, limit: int, now: datetime) -> int:
-    over = select(deliveries.c.key).where(deliveries.c.expires_at <= now).order_by(deliveries.c.key).limit(limit)
+    over = select(deliveries.c.key).where(deliveries.c.expires_at <= now)
+    over = over.order_by(deliveries.c.expires_at).limit(limit)  # by the key it would read them all
     keys = connection.execute(over.with_for_update(skip_locked=True)).scalars().all()
     connection.execute(delete(deliveries).where(deliveries.c.key.in_(keys)))
     connection.execute(delete(callers).where(callers.c.until <= now))

@@ -17,7 +17,7 @@ from flows.history.models import IS_WAITING, executions, lanes, workflow_version
 from flows.history.polled import declared_polls
 from flows.history.records import Workflow, WorkflowVersion
 from flows.history.rows import Row, version_of, workflow_of
-from flows.history.rules import declared_limit, declared_rules
+from flows.history.rules import declared_limit, declared_mode, declared_rules
 
 _VERSION = [column.name for column in workflow_versions.c]
 _WORKFLOW = select(workflows, *(column for column in workflow_versions.c if column.name not in workflows.c)).join_from(
@@ -38,6 +38,7 @@ def publish(connection: Connection, version: WorkflowVersion, now: datetime, tim
     limit, overflow = declared_limit(version.declaration)
     current = {"current": version.version, "concurrency_limit": limit, "overflow": overflow, "updated_at": now}
     current["failures_of"] = document_or_none(declared_failures(version.declaration) or None)
+    current["mode"] = declared_mode(version.declaration)
     current["flow_control"] = _change_rules(connection, version)
     statement = upsert(connection, workflows).values(name=version.workflow, active=True, **current)
     statement = statement.on_conflict_do_update(
@@ -89,18 +90,22 @@ def versions(connection: Connection, workflow: str) -> list[WorkflowVersion]:
 
 
 def unneeded_versions(connection: Connection, before: datetime, keep: int) -> list[tuple[str, str]]:
-    """Which ones may go. It reads through the executions of workflows with many old versions: not for a writer."""
+    """Which ones may go. For each of these it reads through its workflow's executions: not for a writer."""
     table = workflow_versions.c
     place = func.row_number().over(partition_by=table.workflow, order_by=_NEWEST).label("place")
     ranked = select(table.workflow, table.version, table.created_at, place).subquery()
     old = select(ranked.c.workflow, ranked.c.version).where(ranked.c.place > keep, ranked.c.created_at < before)
-    found: dict[str, set[str]] = {}
-    for workflow, version in connection.execute(old):
-        found.setdefault(workflow, set()).add(version)
-    for workflow, unused in found.items():
-        used = select(executions.c.version).where(executions.c.workflow == workflow).distinct()
-        unused -= set(connection.execute(used).scalars())
-    return [(workflow, version) for workflow, unused in found.items() for version in unused]
+    return [
+        (workflow, version)
+        for workflow, version in connection.execute(old).all()
+        if not _is_used(connection, workflow, version)
+    ]
+
+
+def _is_used(connection: Connection, workflow: str, version: str) -> bool:
+    ran = select(executions.c.id).where(executions.c.workflow == workflow, executions.c.version == version)
+    oldest = ran.order_by(executions.c.id).limit(1)  # of an old version it is among the first
+    return connection.execute(oldest).first() is not None
 
 
 def delete_versions(connection: Connection, unneeded: Sequence[tuple[str, str]]) -> int:

@@ -1,4 +1,4 @@
-"""The two databases behind one SQLAlchemy engine: addresses, connections, and what their errors mean."""
+"""The two databases behind one interface: addresses, transactions, and what their errors mean."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
-from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util import await_only
 
+from flows.history.postgres import PostgresConnections
+from flows.history.sqlite import SqliteThreads
 from foundation.errors import ConfigurationError, StorageUnavailable
 
 R = TypeVar("R")
@@ -27,7 +27,7 @@ LOCK_WAIT = 30.0
 
 _TRY_AGAIN_AFTER = 0.05  # seconds
 
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 # https://sqlite.org/rescode.html
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -79,59 +79,33 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def connect(url: URL, *, connections: int, writes: bool, lock_wait: float = LOCK_WAIT) -> AsyncEngine:
-    """An engine; it connects when it is first used, and again when its connections broke.
+class Database(Protocol):
+    """Connections to one database. They are made when they are first needed, and again when they broke."""
 
-    A transaction of one that `writes` is the database's only one on SQLite; one that only reads sees one snapshot.
+    @property
+    def engine(self) -> Engine:
+        """What the transactions run on; connections of its own are for `transact` only."""
+
+    async def transact(self, work: Callable[[Connection], R]) -> R:
+        """The result of `work` in one transaction, once what it did is durable. Raises what the driver raises."""
+
+    async def close(self) -> None:
+        """Closes the connections; whoever goes on gets new ones."""
+
+
+def connect(url: URL, *, connections: int, writes: bool, lock_wait: float = LOCK_WAIT) -> Database:
+    """A transaction of one that `writes` is the database's only one on SQLite; one that only reads sees one snapshot.
+
+    Args:
+        connections: the most at a time.
+        lock_wait: seconds a transaction waits for other processes'.
     """
-    if url.get_backend_name() == "postgresql":
-        milliseconds = str(round(lock_wait * 1000))
-        return create_async_engine(
-            url,
-            pool_size=connections,
-            max_overflow=0,
-            pool_pre_ping=True,
-            hide_parameters=True,  # errors must not show what events hold
-            isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
-            connect_args={
-                "timeout": 10,
-                "command_timeout": 60 + lock_wait,  # seconds; a network that swallows packets must not hang us
-                "server_settings": {
-                    "application_name": "ipaas",
-                    "lock_timeout": milliseconds,
-                    # A plan that fits every status and workflow would read all of a large history for a rare one.
-                    "plan_cache_mode": "auto" if writes else "force_custom_plan",
-                },
-            },
-        )
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        cursor = connection.cursor()
-        try:
-            cursor.execute(f"PRAGMA busy_timeout = {round(lock_wait * 1000)}")
-            cursor.execute("PRAGMA page_count")
-            if cursor.fetchone() == (0,):  # a new file: later it counts no more, and would wait for a lock
-                cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")  # with NORMAL, a power cut may take back the last commits
-            cursor.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+    kind = PostgresConnections if url.get_backend_name() == "postgresql" else SqliteThreads
+    return kind(url, connections=connections, writes=writes, lock_wait=lock_wait)
 
 
 async def transaction(
-    engine: AsyncEngine, work: Callable[[Connection], R], *, lock_wait: float = LOCK_WAIT, at_start: bool = False
+    database: Database, work: Callable[[Connection], R], *, lock_wait: float = LOCK_WAIT, at_start: bool = False
 ) -> R:
     """The result of `work`, once what it did is durable. It is begun anew when the database is busy, for `lock_wait`.
 
@@ -146,29 +120,27 @@ async def transaction(
     deadline = now() + lock_wait
     while True:
         try:
-            with _storage_errors(engine.url, at_start=at_start):
-                async with engine.begin() as connection:
-                    return await connection.run_sync(work)
+            with _storage_errors(database.engine.url, at_start=at_start):
+                return await database.transact(work)
         except Contended:
             if now() >= deadline:
                 raise
         await asyncio.sleep(_TRY_AGAIN_AFTER)
 
 
+async def single_transaction(url: URL, work: Callable[[Connection], R], *, writes: bool, at_start: bool = False) -> R:
+    """`transaction` on a connection that is made for it."""
+    database = connect(url, connections=1, writes=writes)
+    try:
+        return await transaction(database, work, at_start=at_start)
+    finally:
+        await database.close()
+
+
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:
     """An INSERT that knows ON CONFLICT; both dialects' take the same calls."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return cast(sqlite.Insert, dialect.insert(table))
-
-
-def give_back(connection: Connection, pages: int) -> bool:
-    """Gives up to that many free pages of a SQLite file back to the disk; whether there are more. See `auto_vacuum`."""
-    if connection.dialect.name != "sqlite":
-        return False
-    driver = connection.connection.driver_connection
-    # The pragma frees a page for each row that is read of it, and it has no columns: SQLAlchemy would read none.
-    await_only(driver.execute_fetchall(f"PRAGMA incremental_vacuum({pages})"))  # type: ignore[union-attr]  # aiosqlite's
-    return bool(connection.exec_driver_sql("PRAGMA freelist_count").scalar())
 
 
 @contextmanager

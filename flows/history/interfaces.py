@@ -11,10 +11,12 @@ transaction and after any wait for locks: the clocks of the machines that share 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from flows.history.notices import Topic
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
     Accepted,
@@ -23,6 +25,7 @@ from flows.history.records import (
     Execution,
     Hold,
     Json,
+    Mode,
     NewExecution,
     NewWait,
     Page,
@@ -93,13 +96,15 @@ class Inbox(Protocol):
         """How many executions are accepted and not begun, by workflow."""
         ...
 
-    async def oldest_accepted(self) -> datetime | None: ...
+    async def oldest_accepted(self) -> datetime | None:
+        """When the oldest of them, which has the first id, was accepted."""
+        ...
 
 
 class Admission(Protocol):
     """Which accepted executions may start: for whoever hands them over to be run."""
 
-    async def admit(self, *, limit: int, claim: float) -> Admitted:
+    async def admit(self, *, limit: int, claim: float, modes: Collection[Mode | None] = (*Mode, None)) -> Admitted:
         """Wakes what is due, admits what may start now, and claims up to `limit` admitted executions for this caller.
 
         A workflow has at most `concurrency_limit` executions that are admitted and not ended, whatever they do
@@ -126,6 +131,17 @@ class Admission(Protocol):
         Args:
             limit: how many are returned at most.
             claim: how long they are this caller's.
+            modes: of workflows that say one of these; None stands for those that do not say.
+        """
+        ...
+
+    async def admit_and_begin(
+        self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)
+    ) -> Admitted:
+        """Admits as `admit`, and begins what it admits as `Running.begin`, all in one transaction: express.
+
+        Those that Prefect made a run for are only admitted, and returned accepted: that run needs to be woken. The
+        others are running, and whole, with their event and steps.
         """
         ...
 
@@ -167,18 +183,34 @@ class Running(Protocol):
         """
         ...
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
-        """Inserts or replaces the step's row (by execution and path).
+    def written(self, step: StepExecution) -> StepExecution:
+        """The step with its documents as text, as it is going to be kept.
 
         Raises:
-            TooLarge: the step's output or decision is.
+            TooLarge: its output or decision is.
+        """
+        ...
+
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        """Inserts or replaces the steps' rows (by execution and path), together.
+
+        Raises:
+            TooLarge: the output or decision of one of them is.
         """
         ...
 
     async def finish(
-        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+        self,
+        hold: Hold,
+        status: Status,
+        *,
+        steps: Sequence[StepExecution] = (),
+        output: Json = None,
+        error: Json = None,
+        answer: Json = None,
     ) -> bool:
-        """Ends it; the first end wins. The hold of an accepted execution ends one that nobody runs.
+        """Saves these steps and ends it; the first end wins. The hold of an accepted execution ends one that nobody
+        runs.
 
         Steps still running end as failed or timed_out with such an execution, else as cancelled. A step that called it
         is answered: {execution_id, status, output, error}. Of a failed or timed out one, workflows that want to know
@@ -189,8 +221,8 @@ class Running(Protocol):
         """
         ...
 
-    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
-        """Running → waiting: it gives its slot and its owner back until one of the waits ends.
+    async def park(self, hold: Hold, waits: Sequence[NewWait], *, steps: Sequence[StepExecution] = ()) -> bool:
+        """Saves these steps; running → waiting: it gives its slot and its owner back until one of the waits ends.
 
         One of them may have ended already (its answer was kept, or came while others still ran), or a cancel may have
         been requested: then it is accepted at once. A wait that is known keeps its beginning and when it is due.
@@ -268,6 +300,26 @@ class Takeover(Protocol):
         ...
 
 
+class Recording(Protocol):
+    """Of which express executions Prefect has been told: for the workers."""
+
+    async def unrecorded(self, *, limit: int) -> Sequence[Execution]:
+        """Those that have ended and are not noted as recorded, the first ends first; whole."""
+        ...
+
+    async def note_recorded(self, execution_ids: Sequence[str], *, at: datetime) -> None:
+        """Prefect has been told how they ended. One that has not ended is not noted."""
+        ...
+
+    async def last_recorded(self) -> datetime | None:
+        """The latest `at`."""
+        ...
+
+    async def forget_recorded(self, *, after: datetime | None, limit: int) -> int:
+        """Prefect knows nothing of what was noted after this (None: of anything); up to `limit` at once, how many."""
+        ...
+
+
 class Polls(Protocol):
     """What poll triggers have seen, and whose turn it is to look: for the workers.
 
@@ -333,9 +385,19 @@ class Archive(Protocol):
         since: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Page: ...
+    ) -> Page:
+        """The newest first, by their ids.
 
-    async def counts(self) -> Mapping[Status, int]: ...
+        Args:
+            since: accepted then or later.
+            cursor: the last page's.
+        """
+        ...
+
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        """How many executions there are of each status; without those that have `ended`, which takes no longer in a
+        long history."""
+        ...
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         """Notes the (first) request for whoever runs it. What waits, or is accepted without a flow run, ends at once.
@@ -382,7 +444,31 @@ class Callers(Protocol):
         ...
 
 
-class HistoryStore(Catalogue, Inbox, Admission, Running, Waits, Takeover, Polls, Callers, Archive, Protocol):
+class Notices(Protocol):
+    """What processes that share a history tell each other, so that none has to look all the time: for all of them.
+
+    Best effort: a notice may come late, twice or not at all. Both are for the event loop of who opened the store.
+    """
+
+    def announce(self, topic: Topic, text: str = "") -> None:
+        """Tells every process that listens, this one too, of what is durable already.
+
+        It never blocks and never raises. What is announced faster than it can be sent is sent once. A text is for an
+        id: one of more than 200 characters, or of others than printable ASCII, is left out.
+        """
+        ...
+
+    def listening(self, topic: Topic, callback: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Calls back with the text of every notice of the topic, in this event loop.
+
+        An empty text stands for any: notices may have been missed, so the listener is to look at everything.
+        """
+        ...
+
+
+class HistoryStore(
+    Catalogue, Inbox, Admission, Running, Waits, Takeover, Recording, Polls, Callers, Archive, Notices, Protocol
+):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""
         ...

@@ -46,10 +46,14 @@ IS_WAITING = text("admitted_at IS NULL AND finished_at IS NULL AND parked_at IS 
 HAS_SLOT = text("admitted_at IS NOT NULL AND finished_at IS NULL")
 IS_TO_DISPATCH = text("admitted_at IS NOT NULL AND finished_at IS NULL AND owner IS NULL AND flow_run_id IS NULL")
 """It may be handed over, unless somebody claims it."""
+IS_UNRECORDED = text("mode = 'express' AND finished_at IS NOT NULL AND recorded_at IS NULL")
+"""Prefect has not been told how it ended."""
 IS_OPEN = text("ended_at IS NULL")
 """A step waits for it."""
 IS_DUE = text("ended_at IS NULL AND due_at IS NOT NULL")
 """It is over at some time, answered or not."""
+WAS_AT_ADDRESS = text("ended_at IS NOT NULL AND address IS NOT NULL")
+"""A step has waited at its address."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -106,6 +110,8 @@ class WorkflowRow(_Row, table=True):
     """The patterns of its failure triggers, if it has any: the workflows whose failures start it."""
     flow_control: str | None = Field(default=None, sa_type=Text)
     """`flow_control.declared_rules` as a document; NULL: it has none."""
+    mode: str | None = Field(default=None, sa_type=PlainText)
+    """NULL: it does not say."""
 
 
 class WorkflowVersionRow(_Row, table=True):
@@ -141,6 +147,8 @@ class ExecutionRow(_Row, table=True):
         _partial("workflow", "lane", "queued_at", "id", name="ix_executions_waiting", where=IS_WAITING),
         _partial("workflow", name="ix_executions_slots", where=HAS_SLOT),
         _partial("workflow", "accepted_at", "id", name="ix_executions_to_dispatch", where=IS_TO_DISPATCH),
+        _partial("finished_at", name="ix_executions_unrecorded", where=IS_UNRECORDED),
+        _partial("recorded_at"),
     )
 
     id: str = Field(sa_type=PlainText, primary_key=True)
@@ -161,6 +169,8 @@ class ExecutionRow(_Row, table=True):
     parent_path: str | None = Field(default=None, sa_type=PlainText)
     depth: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("0")))
     trace: str | None = Field(default=None, sa_type=PlainText)
+    mode: str | None = Field(default=None, sa_type=PlainText)
+    recorded_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     admitted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -187,7 +197,10 @@ class LaneRow(_Row, table=True):
     """What is known of a key beyond who waits for it. Written by whoever has the workflow's row locked."""
 
     __tablename__ = "lanes"
-    __table_args__ = (_partial("workflow", "rule", "due", name="ix_lanes_due", where=text("due IS NOT NULL")),)
+    __table_args__ = (
+        _partial("workflow", "rule", "due", name="ix_lanes_due", where=text("due IS NOT NULL")),
+        _partial("since", name="ix_lanes_idle", where=text("due IS NULL")),
+    )
 
     workflow: str = Field(sa_type=PlainText, primary_key=True)
     lane: str = Field(sa_type=PlainText, primary_key=True)
@@ -240,7 +253,8 @@ class WaitRow(_Row, table=True):
 
     __tablename__ = "waits"
     __table_args__ = (
-        _partial("address", name="ix_waits_address"),
+        _partial("address", "begun_at", "execution_id", "path", name="ix_waits_at_address", where=IS_OPEN),
+        _partial("address", "begun_at", name="ix_waits_were_at_address", where=WAS_AT_ADDRESS),
         _partial("due_at", name="ix_waits_due", where=IS_DUE),
         _partial("kind", "begun_at", "execution_id", "path", name="ix_waits_open", where=IS_OPEN),
     )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from flows.history import payloads, waits
 from flows.history.documents import from_document
-from flows.history.ends import FINAL
+from flows.history.ends import FINAL, UNFINISHED
 from flows.history.models import HAS_SLOT, IS_WAITING, events, executions, step_executions
-from flows.history.records import Execution, Page, Status, StepExecution
+from flows.history.records import Execution, Mode, Page, Status, StepExecution
 from flows.history.rows import execution_of, step_of
+from foundation.ids import first_id_of
 
 LISTED = [column for column in executions.c if column.name not in ("output", "answer")]
 """What lists show of an execution: what may be large is left out."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""An execution's id may have been made by another machine's clock than its `accepted_at`."""
 
 # In two halves, each of which has an index of its own: what ended long ago costs nothing.
 _ACCEPTED = ((IS_WAITING,), (HAS_SLOT, executions.c.owner.is_(None)))
@@ -40,13 +44,14 @@ def backlog(connection: Connection) -> dict[str, int]:
 
 
 def oldest_accepted(connection: Connection) -> datetime | None:
-    queries = [select(func.min(executions.c.accepted_at)).where(*accepted) for accepted in _ACCEPTED]
-    found = [connection.execute(query).scalar() for query in queries]
-    return min((at for at in found if at is not None), default=None)
+    accepted = select(executions.c.accepted_at).where(executions.c.status == Status.ACCEPTED)
+    return connection.execute(accepted.order_by(executions.c.id).limit(1)).scalar()
 
 
-def counts(connection: Connection) -> dict[Status, int]:
+def counts(connection: Connection, *, ended: bool) -> dict[Status, int]:
     query = select(executions.c.status, func.count()).group_by(executions.c.status)
+    if not ended:
+        query = query.where(executions.c.status.in_(UNFINISHED))
     return {Status(status): count for status, count in connection.execute(query)}
 
 
@@ -63,6 +68,46 @@ def execution(connection: Connection, condition: ColumnElement[bool]) -> Executi
     [row] = found
     waited = waits.of_execution(connection, row["id"]) if row["parked_runs"] else ()
     return execution_of(row, event=from_document(row["document"]), steps=steps(connection, row["id"]), waits=waited)
+
+
+def whole(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> list[Execution]:
+    """Executions of whole rows, with what belongs to each, in a few statements for all."""
+    if not rows:
+        return []
+    query = select(events.c.id, events.c.document).where(events.c.id.in_([row["event_id"] for row in rows]))
+    documents = payloads.whole(connection, connection.execute(query).mappings(), "document")
+    event_of = {row["id"]: from_document(row["document"]) for row in documents}
+    had_steps = [row["id"] for row in rows if row["runs"] > 1 or row["replay_of"] or row["finished_at"]]
+    steps_of = _steps_of(connection, had_steps)
+    return [
+        execution_of(
+            row,
+            event=event_of[row["event_id"]],
+            steps=steps_of.get(row["id"], ()),
+            waits=waits.of_execution(connection, row["id"]) if row["parked_runs"] else (),
+        )
+        for row in payloads.whole(connection, rows, "output", "answer")
+    ]
+
+
+def _steps_of(connection: Connection, execution_ids: Sequence[str]) -> dict[str, list[StepExecution]]:
+    found: dict[str, list[StepExecution]] = defaultdict(list)
+    if execution_ids:
+        table = step_executions
+        query = select(table).where(table.c.execution_id.in_(execution_ids)).order_by(table.c.number)
+        for row in payloads.whole(connection, connection.execute(query).mappings(), "output", "decision"):
+            found[row["execution_id"]].append(step_of(row))
+    return found
+
+
+def of_flow_run(connection: Connection, flow_run_id: str) -> Execution | None:
+    """The newest: "Retry" in Prefect gives a run a further execution."""
+    return execution(connection, is_shown_as([flow_run_id]))
+
+
+def is_shown_as(flow_run_ids: Sequence[str]) -> ColumnElement[bool]:
+    express = executions.c.id.in_(flow_run_ids) & (executions.c.mode == Mode.EXPRESS)
+    return executions.c.flow_run_id.in_(flow_run_ids) | express
 
 
 def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
@@ -103,11 +148,19 @@ def page(
     if status is not None:
         query = query.where(table.status == status)
     if since is not None:
-        query = query.where(table.accepted_at >= since)
+        # By the id, too: else it reads the whole history when there are few.
+        query = query.where(table.accepted_at >= since, table.id >= _first_since(since))
     if cursor is not None:
         query = query.where(table.id < cursor)
     found = light(connection, query)
     return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
+def _first_since(since: datetime) -> str:
+    try:
+        return first_id_of(since - CLOCKS_APART)
+    except OverflowError:
+        return ""
 
 
 def light(connection: Connection, query: Select[Any]) -> list[Execution]:

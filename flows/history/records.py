@@ -55,6 +55,15 @@ class Trigger(StrEnum):
     REPLAY = "replay"
 
 
+class Mode(StrEnum):
+    """Who starts an execution's runs."""
+
+    STANDARD = "standard"
+    """Prefect orchestrates each."""
+    EXPRESS = "express"
+    """A worker, at once; Prefect is told of it."""
+
+
 @dataclass(frozen=True)
 class WorkflowVersion:
     """One published text of a workflow. Never changes; `version` is the hash of what it says."""
@@ -289,11 +298,16 @@ class Execution:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     flow_run_id: str | None = None
+    """The flow run that was made for it. An express one has none: its id is known to be its own."""
     replay_of: str | None = None
     parent_id: str | None = None
     parent_path: str | None = None
     depth: int = 0
     trace: str | None = None
+    mode: Mode | None = None
+    """How it was begun last; None: never."""
+    recorded_at: datetime | None = None
+    """Of an express one: when Prefect was told how it ended."""
     admitted_at: datetime | None = None
     """Since when it has a slot of its workflow's limit; it keeps it until it ends."""
     begun_at: datetime | None = None
@@ -319,6 +333,11 @@ class Execution:
     steps: Sequence[StepExecution] = field(default=())
     waits: Sequence[Wait] = field(default=())
     """What its steps wait for, and what they have waited for. Known to `execution` and `begin`."""
+
+    @property
+    def shown_as(self) -> str | None:
+        """The id of the flow run that it is in Prefect."""
+        return self.id if self.mode is Mode.EXPRESS else self.flow_run_id
 
     @property
     def hold(self) -> Hold:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flows.history import flow_control
-from flows.history.documents import document_or_none, from_document, limited_document
+from flows.history.documents import Document, document_or_none, from_document, limited_document
 from flows.history.records import (
     Execution,
     Json,
     Limits,
+    Mode,
     Status,
     StepExecution,
     Trigger,
@@ -40,6 +42,7 @@ def execution_of(
     values: dict[str, Any] = {name: row.get(name) for name in _EXECUTION}
     values |= {name: from_document(values[name]) for name in _DOCUMENTS}
     values |= {"trigger": Trigger(values["trigger"]), "status": Status(values["status"])}
+    values["mode"] = Mode(values["mode"]) if values["mode"] else None
     if values["admitted_at"] is None and values["status"] is Status.ACCEPTED:
         values["waiting_for"] = flow_control.waiting_for(row["lane"], flow_control.from_text(row["flow_keys"])[0])
     return Execution(**values, event=event, steps=in_order_of_start(steps), waits=waits)
@@ -98,12 +101,27 @@ def in_order_of_start(steps: Iterable[StepExecution]) -> tuple[StepExecution, ..
     return tuple(step for _, step in sorted(timed, key=lambda pair: pair[0]))
 
 
+def written(step: StepExecution, limits: Limits) -> StepExecution:
+    """The step with its documents as text. Raises TooLarge: the output or the decision is."""
+    return replace(
+        step,
+        output=_text(limited_document(step.output, limits)),
+        error=_text(document_or_none(step.error)),
+        decision=_text(limited_document(step.decision, limits, "decision")),
+    )
+
+
+def _text(document: str | None) -> Document | None:
+    return None if document is None else Document(document)
+
+
 def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Callable[[str | None], str | None]) -> Row:
     """The row of a step. `place` says what stands in it for a large document.
 
     Raises:
         TooLarge: the output or the decision is.
     """
+    text = written(step, limits)
     return {
         "execution_id": execution_id,
         "path": step.path,
@@ -112,9 +130,9 @@ def step_row(execution_id: str, step: StepExecution, limits: Limits, place: Call
         "attempts": step.attempts,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
-        "output": place(limited_document(step.output, limits)),
-        "error": document_or_none(step.error),
-        "decision": place(limited_document(step.decision, limits, "decision")),
+        "output": place(text.output),
+        "error": text.error,
+        "decision": place(text.decision),
     }
 
 

@@ -13,6 +13,11 @@ DEFAULT_LIMIT, DEFAULT_OVERFLOW = 10, "wait"
 _SINGLE: Final = ("throttle", "debounce", "batch")
 
 
+def declared_mode(declaration: Json) -> str | None:
+    """None: it does not say."""
+    return (declaration or {}).get("mode")
+
+
 @dataclass(frozen=True)
 class AtOnce:
     """`concurrency`"""

@@ -22,7 +22,7 @@ from flows.history.failed import FAILURES
 from flows.history.flow_control import QUEUE
 from flows.history.models import PlainText, executions, step_executions
 from flows.history.payloads import LargeDocuments
-from flows.history.records import Execution, Hold, Json, Limits, NewWait, Refusal, Status
+from flows.history.records import Execution, Hold, Json, Limits, Mode, NewWait, Refusal, Status
 from flows.history.rows import Row
 
 _table = executions.c
@@ -52,6 +52,7 @@ def begin(
         return refusal
     begun: Row = {
         "status": Status.RUNNING.value,
+        "mode": Mode.STANDARD.value,
         "admitted_at": row["admitted_at"] or now,
         "started_at": row["started_at"] or now,
         "begun_at": now,
@@ -78,26 +79,30 @@ def _spent(row: Mapping[Any, Any]) -> float:
 
 @dataclass(frozen=True)
 class Save:
-    """A step's row, written for a hold."""
+    """Rows of steps, written for a hold, and the large documents of what is written with them."""
 
     hold: Hold
-    step: Row
+    steps: Sequence[Row]
     large: LargeDocuments
 
 
 def save_steps(connection: Connection, saves: Sequence[Save]) -> list[bool]:
     """For each, whether its hold is the row's; the others write nothing."""
     held = _still_held(connection, {save.hold for save in saves})
-    valid = [save for save in saves if save.hold in held]
-    if valid:
+    _write(connection, [save for save in saves if save.hold in held])
+    return [save.hold in held for save in saves]
+
+
+def _write(connection: Connection, saves: Sequence[Save]) -> None:
+    """Writes what the executions, whose rows are locked, have done."""
+    if steps := [step for save in saves for step in save.steps]:
         statement = upsert(connection, step_executions)
-        changed = [name for name in valid[0].step if name not in ("execution_id", "path")]
+        changed = [name for name in steps[0] if name not in ("execution_id", "path")]
         statement = statement.on_conflict_do_update(
             index_elements=["execution_id", "path"], set_={name: statement.excluded[name] for name in changed}
         )
-        connection.execute(statement, [save.step for save in valid])
-        payloads.keep(connection, [save.large for save in valid])
-    return [save.hold in held for save in saves]
+        connection.execute(statement, steps)
+    payloads.keep(connection, [save.large for save in saves])
 
 
 def _still_held(connection: Connection, holds: set[Hold]) -> set[Hold]:
@@ -111,20 +116,20 @@ def _still_held(connection: Connection, holds: set[Hold]) -> set[Hold]:
 
 def finish(
     connection: Connection,
-    hold: Hold,
+    save: Save,
     end: Row,
-    large: LargeDocuments,
     time: DatabaseTime,
     limits: Limits,
     ui_url: str | None,
 ) -> bool:
     """`end` has the status, the output, the error and the answer."""
+    hold = save.hold
     statement = update(executions).where(_is_held(hold), _table.status.in_(UNFINISHED))
     statement = statement.values(end | NOBODYS | {"finished_at": time.in_statement(connection)})
     ended = connection.execute(statement.returning(*ENDED)).mappings().first()
     if ended is None:
         return False
-    payloads.keep(connection, [large])
+    _write(connection, [save])
     end_open_steps(connection, [hold.execution_id], Status(end["status"]), ended["finished_at"])
     note_end(connection, ended, time)
     if end["status"] in FAILURES:
@@ -132,12 +137,14 @@ def finish(
     return True
 
 
-def park(connection: Connection, hold: Hold, new: Sequence[NewWait], time: DatabaseTime) -> bool:
+def park(connection: Connection, save: Save, new: Sequence[NewWait], time: DatabaseTime) -> bool:
+    hold = save.hold
     waits.lock(connection, [one.address for one in new])
     held = _is_held(hold) & (_table.status == Status.RUNNING)
     row = connection.execute(select(executions).where(held).with_for_update()).mappings().first()
     if row is None:
         return False
+    _write(connection, [save])
     now = time.read(connection)
     goes_on = waits.begin(connection, hold.execution_id, new, now) or row["cancel_requested"] is not None
     values = _handed_back({**row, "seen_at": now}) | {

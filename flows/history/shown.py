@@ -10,11 +10,12 @@ from flows.history.records import Execution, Json, StepExecution
 
 def shown_summary(execution: Execution, ui_url: str | None) -> dict[str, Any]:
     """An execution as lists show it. `ui_url` is Prefect's UI, for the link to the flow run."""
-    run = execution.flow_run_id
+    run = execution.shown_as
     return {
         "id": execution.id,
         "workflow": execution.workflow,
         "version": execution.version,
+        "mode": execution.mode,
         "trigger": execution.trigger,
         "status": execution.status,
         "error": execution.error,

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from flows.history import admission, archive, callers, catalogue, migrations, polls, reads, running, takeover, waits
+from flows.history import (
+    admission,
+    archive,
+    callers,
+    catalogue,
+    migrations,
+    polls,
+    reads,
+    recording,
+    running,
+    takeover,
+    waits,
+)
 from flows.history.arrivals import Arrival, Arrivals, accept
-from flows.history.database import LOCK_WAIT, connect, database_url, give_back, transaction
+from flows.history.database import LOCK_WAIT, connect, database_url, sqlite_file, transaction
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none, limited_document
 from flows.history.group_commit import GroupCommit
 from flows.history.models import executions
+from flows.history.notices import LocalNotices, Topic
 from flows.history.payloads import LargeDocuments
 from flows.history.polled import PollHold, PollState
+from flows.history.postgres_notices import PostgresNotices
 from flows.history.records import (
     Accepted,
     Admitted,
@@ -26,6 +41,7 @@ from flows.history.records import (
     Hold,
     Json,
     Limits,
+    Mode,
     NewExecution,
     NewWait,
     Page,
@@ -37,7 +53,9 @@ from flows.history.records import (
     Workflow,
     WorkflowVersion,
 )
-from flows.history.rows import checked_limit, require_end, step_row
+from flows.history.rows import checked_limit, require_end, step_row, written
+from flows.history.socket_notices import SocketNotices
+from flows.history.sqlite import give_back
 from foundation.clock import Clock, SystemClock
 
 R = TypeVar("R")
@@ -78,14 +96,17 @@ class SqlStore:
         self._reader = connect(self._url, connections=_READERS, writes=False, lock_wait=lock_wait)
         self._writer = connect(self._url, connections=1, writes=True, lock_wait=lock_wait)
         self._group = GroupCommit(partial(transaction, self._writer, lock_wait=lock_wait))
+        file = sqlite_file(self._url)
+        self._notices: LocalNotices = SocketNotices(file) if file else PostgresNotices(self._url)
 
     async def open(self) -> None:
         await migrations.check(self._url.render_as_string(hide_password=False))
 
     async def close(self) -> None:
         await self._group.flush()
-        await self._writer.dispose()
-        await self._reader.dispose()
+        await self._notices.close()
+        await self._writer.close()
+        await self._reader.close()
 
     async def ping(self) -> None:
         await self._read(lambda connection: connection.execute(select(1)))
@@ -147,8 +168,16 @@ class SqlStore:
 
     # Admission
 
-    async def admit(self, *, limit: int, claim: float) -> Admitted:
-        return await self._write(partial(admission.admit, limit=limit, claim=claim, time=self._time))
+    async def admit(self, *, limit: int, claim: float, modes: Collection[Mode | None] = (*Mode, None)) -> Admitted:
+        return await self._write(
+            partial(admission.admit, limit=limit, claim=claim, modes=frozenset(modes), time=self._time)
+        )
+
+    async def admit_and_begin(
+        self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)
+    ) -> Admitted:
+        change = partial(admission.admit_and_begin, owner=owner, lease=lease, modes=frozenset(modes), time=self._time)
+        return await self._write(partial(change, limit=limit))
 
     async def dispatched(self, flow_runs: Mapping[str, str]) -> None:
         await self._write(partial(admission.dispatched, flow_runs=dict(flow_runs), time=self._time))
@@ -175,16 +204,30 @@ class SqlStore:
             )
         )
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+    def written(self, step: StepExecution) -> StepExecution:
+        return written(step, self._limits)
+
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        return await self._group.submit(running.save_steps, self._save(hold, steps))
+
+    def _save(self, hold: Hold, steps: Sequence[StepExecution]) -> running.Save:
         large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
-        row = step_row(hold.execution_id, step, self._limits, large.place)
-        return await self._group.submit(running.save_steps, running.Save(hold, row, large))
+        rows = [step_row(hold.execution_id, step, self._limits, large.place) for step in steps]
+        return running.Save(hold, rows, large)
 
     async def finish(
-        self, hold: Hold, status: Status, *, output: Json = None, error: Json = None, answer: Json = None
+        self,
+        hold: Hold,
+        status: Status,
+        *,
+        steps: Sequence[StepExecution] = (),
+        output: Json = None,
+        error: Json = None,
+        answer: Json = None,
     ) -> bool:
         require_end(status)
-        large = LargeDocuments(hold.execution_id, self._limits.inline_bytes)
+        save = self._save(hold, steps)
+        large = save.large
         end = {
             "status": status.value,
             "output": large.place(limited_document(output, self._limits)),
@@ -194,9 +237,8 @@ class SqlStore:
         return await self._write(
             partial(
                 running.finish,
-                hold=hold,
+                save=save,
                 end=end,
-                large=large,
                 time=self._time,
                 limits=self._limits,
                 ui_url=self._ui_url,
@@ -206,8 +248,9 @@ class SqlStore:
     async def renew(self, holds: Sequence[Hold], *, lease: float) -> Mapping[str, Json]:
         return await self._write(partial(running.renew, holds=list(holds), lease=lease, time=self._time))
 
-    async def park(self, hold: Hold, waits: Sequence[NewWait]) -> bool:
-        return await self._write(partial(running.park, hold=hold, new=list(waits), time=self._time))
+    async def park(self, hold: Hold, waits: Sequence[NewWait], *, steps: Sequence[StepExecution] = ()) -> bool:
+        change = partial(running.park, save=self._save(hold, steps), new=list(waits), time=self._time)
+        return await self._write(change)
 
     async def requeue(self, hold: Hold) -> bool:
         return await self._write(partial(running.requeue, hold=hold, time=self._time))
@@ -240,6 +283,20 @@ class SqlStore:
 
     async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
         return await self._read(partial(takeover.executions_of_flow_runs, flow_run_ids=list(flow_run_ids)))
+
+    # Recording
+
+    async def unrecorded(self, *, limit: int) -> Sequence[Execution]:
+        return await self._read(partial(recording.unrecorded, limit=limit))
+
+    async def note_recorded(self, execution_ids: Sequence[str], *, at: datetime) -> None:
+        await self._write(partial(recording.note_recorded, execution_ids=list(execution_ids), at=at))
+
+    async def last_recorded(self) -> datetime | None:
+        return await self._read(recording.last_recorded)
+
+    async def forget_recorded(self, *, after: datetime | None, limit: int) -> int:
+        return await self._write(partial(recording.forget_recorded, after=after, limit=limit))
 
     # Polls
 
@@ -277,13 +334,21 @@ class SqlStore:
     async def forget_caller(self, execution_id: str, waiter: str) -> bool:
         return await self._write(partial(callers.forget, execution_id=execution_id, waiter=waiter, time=self._time))
 
+    # Notices
+
+    def announce(self, topic: Topic, text: str = "") -> None:
+        self._notices.announce(topic, text)
+
+    def listening(self, topic: Topic, callback: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        return self._notices.listening(topic, callback)
+
     # Archive
 
     async def execution(self, execution_id: str) -> Execution | None:
         return await self._read(partial(reads.execution, condition=executions.c.id == execution_id))
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None:
-        return await self._read(partial(reads.execution, condition=executions.c.flow_run_id == flow_run_id))
+        return await self._read(partial(reads.of_flow_run, flow_run_id=flow_run_id))
 
     async def version_of(self, execution_id: str) -> str | None:
         query = select(executions.c.version).where(executions.c.id == execution_id)
@@ -305,8 +370,8 @@ class SqlStore:
             partial(reads.page, workflow=workflow, status=status, since=since, cursor=cursor, limit=limit)
         )
 
-    async def counts(self) -> Mapping[Status, int]:
-        return await self._read(reads.counts)
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        return await self._read(partial(reads.counts, ended=ended))
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         request = {"by": by, "reason": reason}

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from flows.history.database_time import DatabaseTime
 from flows.history.models import HAS_SLOT, executions
-from flows.history.reads import LISTED, light
+from flows.history.reads import LISTED, is_shown_as, light
 from flows.history.records import Execution, Status
 
 _table = executions.c
@@ -40,5 +40,5 @@ def undispatch(connection: Connection, execution_id: str) -> None:
 
 
 def executions_of_flow_runs(connection: Connection, flow_run_ids: Sequence[str]) -> dict[str, Execution]:
-    query = select(*LISTED).where(_table.flow_run_id.in_(flow_run_ids)).order_by(_table.id)
-    return {str(execution.flow_run_id): execution for execution in light(connection, query)}
+    query = select(*LISTED).where(is_shown_as(flow_run_ids)).order_by(_table.id)
+    return {str(execution.shown_as): execution for execution in light(connection, query)}

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, 
 from flows.history.database import upsert
 from flows.history.database_time import DatabaseTime
 from flows.history.documents import document_or_none
-from flows.history.models import IS_DUE, IS_OPEN, executions, kept_answers, waits
+from flows.history.models import IS_DUE, IS_OPEN, WAS_AT_ADDRESS, executions, kept_answers, waits
 from flows.history.records import Delivery, Json, NewWait, Status, Wait, WaitKind, is_step_address
 from flows.history.rows import wait_of
 
@@ -44,7 +44,8 @@ def answer(
         this = (_table.execution_id == waiting.execution_id) & (_table.path == waiting.path)
         if _end(connection, this & IS_OPEN, time.read(connection), answered=True, **said):
             return Delivery.DELIVERED
-    if is_step_address(address) and connection.execute(select(_table.path).where(at_address).limit(1)).first():
+    before = select(_table.path).where(at_address, WAS_AT_ADDRESS).limit(1)
+    if is_step_address(address) and connection.execute(before).first():
         return Delivery.KNOWN
     now = time.read(connection)
     values = {"address": address, "expires_at": now + timedelta(seconds=keep), **said}
@@ -117,9 +118,11 @@ def of_execution(connection: Connection, execution_id: str) -> tuple[Wait, ...]:
 
 
 def wait_at(connection: Connection, address: str) -> Wait | None:
-    query = select(waits).where(_table.address == address)
-    found = _read(connection, query.order_by(_table.ended_at.is_not(None), _table.begun_at.desc()).limit(1))
-    return found[0] if found else None
+    newest = select(waits).where(_table.address == address).order_by(_table.begun_at.desc()).limit(1)
+    for these in (IS_OPEN, WAS_AT_ADDRESS):
+        if found := _read(connection, newest.where(these)):
+            return found[0]
+    return None
 
 
 def open_waits(connection: Connection, kind: WaitKind, limit: int) -> list[Wait]:

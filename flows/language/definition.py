@@ -307,6 +307,8 @@ class Declaration(Model):
     description: str = ""
     tags: tuple[str, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    mode: Literal["standard", "express"] | None = None
+    """Who starts its runs: Prefect, each by itself; or a worker at once, and Prefect is told. None: as the platform."""
     concurrency: Limits = (Concurrency(),)
     throttle: Throttle | None = None
     debounce: Debounce | None = None

@@ -228,6 +228,11 @@ class Step(Model):
     _after: tuple[str, ...] = PrivateAttr(default=())
     _inside: tuple[str, ...] = PrivateAttr(default=())
 
+    @property
+    def is_bound(self) -> bool:
+        """What it decided is recorded before it does anything."""
+        return self.decides
+
     @field_validator("if_", mode="before")
     @classmethod
     def _text_or_truth(cls, value: Any) -> Any:

@@ -132,8 +132,8 @@ class _Watched(BufferedJournal):
 
     told: Callable[[], None]
 
-    async def started(self, step: StepExecution) -> None:
-        await super().started(step)
+    async def started(self, step: StepExecution, *, is_bound: bool) -> None:
+        await super().started(step, is_bound=is_bound)
         self.told()
 
     async def ended(self, step: StepExecution) -> None:

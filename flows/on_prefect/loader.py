@@ -47,13 +47,14 @@ class FlowLoader:
         """
         workflow, version = label(flow_run, WORKFLOW_LABEL), label(flow_run, VERSION_LABEL)
         if workflow and version:
-            return await self._pinned(workflow, version)
+            return await self.of_version(workflow, version)
         deployment = await self._deployment(client, flow_run)
         if deployment.entrypoint and deployment.entrypoint.startswith(ENTRYPOINT):
             return await self._current(deployment.entrypoint.removeprefix(ENTRYPOINT))
         return await self._deployed_by_prefect(client, deployment)
 
-    async def _pinned(self, workflow: str, version: str) -> WorkflowFlow:
+    async def of_version(self, workflow: str, version: str) -> WorkflowFlow:
+        """Raises NotFound and DefinitionError as `load`."""
         key = (workflow, version)
         if key not in self._flows:
             published = await self._store.version(workflow, version)
@@ -67,14 +68,14 @@ class FlowLoader:
         published = await self._store.workflow(workflow)
         if published is None:
             raise NotFound(f"workflow {workflow} is not in the history: deploy it with `ipaas deploy`")
-        return await self._pinned(workflow, published.current.version)
+        return await self.of_version(workflow, published.current.version)
 
     async def _deployed_by_prefect(self, client: PrefectClient, deployment: DeploymentResponse) -> WorkflowFlow:
         """What `prefect deploy` deployed: the version that its step `publish_entrypoint` published."""
         workflow = await self._name(client, deployment.flow_id)
         if deployment.version:
             with contextlib.suppress(NotFound):
-                return await self._pinned(workflow, deployment.version)
+                return await self.of_version(workflow, deployment.version)
         version = f"version {deployment.version}" if deployment.version else "a deployment without a version"
         raise NotFound(
             f"{deployment.entrypoint} of workflow {workflow} does not run here: {version} is not published. Use "

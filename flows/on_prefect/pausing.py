@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -26,20 +27,40 @@ RESUMING: Final = "Resuming"
 _RESPONSE: Final = "response"
 
 
+@dataclass(frozen=True)
+class Paused:
+    """What Prefect shows of an execution that waits.
+
+    Attributes:
+        keyset: where "Resume" finds its form among the inputs, and leaves what was filled in.
+        inputs: the form, by key.
+    """
+
+    message: str
+    keyset: dict[str, str] | None
+    inputs: dict[str, str]
+    name: str = WAITING
+
+
+def paused(waits: Sequence[Wait | NewWait]) -> Paused:
+    asked = _asked(waits)
+    said = f"Waits. {waiting_for(waits) or ''}"
+    return Paused(said, _keyset(asked), _form(asked)) if asked else Paused(said, None, {})
+
+
 async def show_waiting(flow_run: FlowRun, waits: Sequence[Wait | NewWait], *, force: bool = False) -> None:
     """It is paused in Prefect until admission wakes it; by `force` whatever state it is in.
 
     Where Prefect does not answer, reconciliation does it later: the execution waits all the same.
     """
-    asked = _asked(waits)
-    details = StateDetails(pause_reschedule=True, run_input_keyset=_keyset(asked) if asked else None)
-    said = f"Waits. {waiting_for(waits) or ''}"
-    paused: State[Any] = State(type=StateType.PAUSED, name=WAITING, message=said, state_details=details)
+    shown = paused(waits)
+    details = StateDetails(pause_reschedule=True, run_input_keyset=shown.keyset)
+    state: State[Any] = State(type=StateType.PAUSED, name=shown.name, message=shown.message, state_details=details)
     try:
         async with get_client() as client:
-            if asked:
-                await _ask(client, flow_run, asked)
-            await client.set_flow_run_state(flow_run.id, paused, force=force)
+            for key, value in shown.inputs.items():
+                await _leave(client, flow_run, key, value)
+            await client.set_flow_run_state(flow_run.id, state, force=force)
     except (httpx.HTTPError, PrefectException, OSError) as error:
         logger.warning("flow run %s is not shown as paused yet: %s", flow_run.id, error)
 
@@ -70,15 +91,18 @@ def _keyset(asked: Wait | NewWait) -> dict[str, str]:
     return {name: f"ipaas-{asked.path}-{name}" for name in ("description", _RESPONSE, "schema")}
 
 
-async def _ask(client: PrefectClient, flow_run: FlowRun, asked: Wait | NewWait) -> None:
-    """Leaves the form that "Resume" shows."""
+def _form(asked: Wait | NewWait) -> dict[str, str]:
+    """The form that "Resume" shows."""
     form = {"form": {"title": "Form", **asked.document["form"]}} if asked.document["form"] else {}
     properties = {"approved": {"title": "Approved", "type": "boolean", "default": True}, **form}
     schema = {"title": "Decision", "type": "object", "properties": properties}
     keys = _keyset(asked)
-    for key, value in ((keys["schema"], json.dumps(schema)), (keys["description"], asked.document["message"])):
-        try:
-            await client.create_flow_run_input(flow_run.id, key, value)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != 409:  # it is there since the execution waited before
-                raise
+    return {keys["schema"]: json.dumps(schema), keys["description"]: asked.document["message"]}
+
+
+async def _leave(client: PrefectClient, flow_run: FlowRun, key: str, value: str) -> None:
+    try:
+        await client.create_flow_run_input(flow_run.id, key, value)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != 409:  # it is there since the execution waited before
+            raise

@@ -113,6 +113,7 @@ def workflow(
     batch: Mapping[str, Any] | None = None,
     priority: str | float = 0.0,
     timeout: str | float = "5m",
+    mode: Literal["standard", "express"] | None = None,
     input: Mapping[str, Any] | None = None,
     respond: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], WorkflowFlow]:
@@ -139,7 +140,8 @@ def workflow(
             "priority": priority,
             "timeout": timeout,
         }
-        optional = {"throttle": throttle, "debounce": debounce, "batch": batch, "input": input, "respond": respond}
+        optional = {"mode": mode, "throttle": throttle, "debounce": debounce, "batch": batch}
+        optional |= {"input": input, "respond": respond}
         data |= {key: value for key, value in optional.items() if value is not None}
         line = function.__code__.co_firstlineno
         declaration = declare(Declaration, data, file=file, positions={(): Position(line)})

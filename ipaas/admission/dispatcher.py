@@ -1,8 +1,8 @@
 """Has the history admit what may start, and hands that to Prefect: the second half of the outbox the gateway writes.
 
-Prefect gets what may run and no more, so that nothing waits there. It is run by every gateway, which pokes it when it
-has accepted something, and by every worker, which pokes it when an execution has ended: the history's transaction
-decides, so they need not know of each other. What is handed over again after a crash is the same run, by its
+Prefect gets what may run and no more, so that nothing waits there. Every gateway and every worker runs it. It is woken
+by notices of what was accepted, and by its worker when an execution has ended: the history's transaction decides, so
+they need not know of each other. What is handed over again after a crash is the same run, by its
 idempotency key. A Prefect that is slow or away slows only this, never the gateway.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from flows.history import Execution, HistoryStore
+from flows.history import Execution, HistoryStore, Mode, Topic
 from flows.on_prefect.deployment import deploy_again, find_deployment
 from flows.on_prefect.flow_runs import read_flow_runs
 from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
@@ -33,7 +33,7 @@ logger = logging.getLogger("ipaas.dispatcher")
 CLAIM_SECONDS = 30.0
 """How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""
 TICK_SECONDS = 1.0
-"""How often it looks for what another process accepted or ended (the command line, another gateway or worker)."""
+"""How often it looks by itself, for what no notice came of."""
 SHORTEST_WAIT_SECONDS = 0.005
 MAX_BACKOFF_SECONDS = 5.0
 WAKE_TRIES = 10
@@ -53,6 +53,7 @@ class Dispatcher:
 
     Args:
         on_dispatched: told which executions were handed over.
+        modes: of workflows whose executions are handed over; None stands for those that do not say.
     """
 
     def __init__(
@@ -60,14 +61,20 @@ class Dispatcher:
         store: HistoryStore,
         client: PrefectClient,
         on_dispatched: Callable[[Sequence[Execution]], None] = lambda executions: None,
+        modes: Callable[[], Collection[Mode | None]] = lambda: (*Mode, None),
     ) -> None:
         self._store, self._client = store, client
-        self._on_dispatched = on_dispatched
+        self._on_dispatched, self._modes = on_dispatched, modes
         self._poke = asyncio.Event()
         self._deployments: dict[str, str] = {}
         self._asleep: list[_Asleep] = []
         self._due = TICK_SECONDS
         """In how many seconds admission has something to do by itself: a debounce, a batch, a throttle."""
+
+    def wake(self, execution: Execution) -> None:
+        """It is admitted, and its run waits in Prefect for its turn."""
+        self._asleep.append(_Asleep(execution))
+        self.poke()
 
     def poke(self) -> None:
         """Something was accepted, or has ended."""
@@ -75,6 +82,10 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatches until cancelled."""
+        async with self._store.listening(Topic.ACCEPTED, lambda _: self.poke()):
+            await self._run()
+
+    async def _run(self) -> None:
         backoff = TICK_SECONDS
         while True:
             try:
@@ -107,7 +118,7 @@ class Dispatcher:
         Raises:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
-        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS)
+        admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS, modes=self._modes())
         self._due = TICK_SECONDS if admitted.due is None else admitted.due
         self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
         await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
@@ -165,7 +176,9 @@ class Dispatcher:
         if refused is None:
             return created
         logger.warning("Prefect did not take runs as they were, trying without their events: %s", refused)
-        runs = [flow_run(deployment_id, one, hidden_event(one, "Prefect did not take it")) for one in executions]
+        runs = [
+            flow_run(deployment_id, one, hidden_event(one.accepted_at, "Prefect did not take it")) for one in executions
+        ]
         return await create_flow_runs(self._client, UUID(deployment_id), runs)
 
     async def _deployment(self, workflow: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from flows.history import Execution
-from flows.history.documents import from_document
+from flows.history.documents import HANDED_OVER_CHARACTERS, Document, from_document
 from flows.on_prefect.internals import TRACE_LABEL
 from flows.on_prefect.run import EXECUTION_LABEL, VERSION_LABEL, WORKFLOW_LABEL, idempotency_key
 
@@ -22,14 +23,18 @@ def flow_run(deployment_id: str, execution: Execution, event: dict[str, Any]) ->
         "parameters": {"event": event},
         "enforce_parameter_schema": False,  # the gateway has checked the workflow's `input` already
         "idempotency_key": idempotency_key(deployment_id, execution.id),
-        "labels": {
-            EXECUTION_LABEL: execution.id,
-            WORKFLOW_LABEL: execution.workflow,
-            VERSION_LABEL: execution.version,
-            **({TRACE_LABEL: execution.trace} if execution.trace else {}),
-            **({PARENT_LABEL: execution.parent_id} if execution.parent_id else {}),
-        },
+        "labels": labels(execution),
         "tags": [str(execution.trigger)],
+    }
+
+
+def labels(execution: Execution) -> dict[str, str]:
+    return {
+        EXECUTION_LABEL: execution.id,
+        WORKFLOW_LABEL: execution.workflow,
+        VERSION_LABEL: execution.version,
+        **({TRACE_LABEL: execution.trace} if execution.trace else {}),
+        **({PARENT_LABEL: execution.parent_id} if execution.parent_id else {}),
     }
 
 
@@ -41,18 +46,19 @@ def shown_event(execution: Execution) -> dict[str, Any]:
     parameters can't be read any more, nor can the list of runs that it is in, which every worker asks for.
 
     Args:
-        execution: as `admit` gives it, with its event as text, or without when it is large.
+        execution: whole; or as `admit` gives it, with its event as text, or without when it is large.
     """
     if execution.event is None:
-        return hidden_event(execution, "it is large")
-    event: dict[str, Any] = from_document(execution.event)
+        return hidden_event(execution.accepted_at, "it is large")
+    is_text = isinstance(execution.event, Document)
+    event: dict[str, Any] = from_document(execution.event) if is_text else execution.event
     reason = _not_shown_because(event)
-    return hidden_event(execution, reason) if reason else event
+    return hidden_event(execution.accepted_at, reason) if reason else event
 
 
-def hidden_event(execution: Execution, reason: str) -> dict[str, Any]:
+def hidden_event(accepted_at: datetime, reason: str) -> dict[str, Any]:
     return {
-        "received_at": execution.accepted_at.isoformat(),
+        "received_at": accepted_at.isoformat(),
         "body": f"not shown here: {reason}; see the execution's event",
     }
 
@@ -63,6 +69,8 @@ def _not_shown_because(event: dict[str, Any]) -> str | None:
         text.encode()
     except ValueError:  # a number beyond what JSON's readers take; half of a surrogate pair
         return "it has a value that has no form in UTF-8 JSON"
+    if len(text) > HANDED_OVER_CHARACTERS:
+        return "it is large"
     if "__prefect_kind" in text:
         return "it has a key that Prefect would act on"
     if "\\u0000" in text:

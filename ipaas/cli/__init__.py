@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -42,6 +43,24 @@ for name, group in {
     "db": database,
 }.items():
     app.add_typer(group, name=name)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"prefect-ipaas {version('prefect-ipaas')}, Prefect {version('prefect')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="This version, and Prefect's."),
+    ] = False,
+) -> None:
+    return
 
 
 def main() -> None:

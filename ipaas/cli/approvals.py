@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, the_json
 
 if TYPE_CHECKING:
+    from foundation.settings import Settings
     from ipaas.decisions import Decision
     from ipaas.views import ApprovalView
 

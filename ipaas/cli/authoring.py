@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foundation.printable import printable
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json
 from ipaas.cli.session import connect, run
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flows.history import Workflow
+    from foundation.settings import Settings
     from ipaas.changes import Change, WorkflowChange
 
 authoring = typer.Typer()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import InputError, connect, read_json, run
 
 if TYPE_CHECKING:
     from blocks import Credential, CredentialField, StoredCredential
+    from foundation.settings import Settings
 
 credentials = typer.Typer(help="Secrets: set, list, show, delete, test. Alone: list.")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json
 from ipaas.cli.session import connect, run
+
+if TYPE_CHECKING:
+    from foundation.settings import Settings
 
 database = typer.Typer(help="The history's database: upgrade, prune, check.", no_args_is_help=True)
 

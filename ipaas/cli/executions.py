@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from foundation.errors import IpaasError, NotFound
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
 from ipaas.cli.showing import Form, Graph, Output, draw
@@ -19,6 +18,7 @@ from ipaas.failing import fail
 if TYPE_CHECKING:
     from flows.drawing.picture import Picture
     from flows.history import Execution, HistoryStore, Page
+    from foundation.settings import Settings
 
 executions = typer.Typer(help="What ran: list, show, replay, cancel, record. Alone: list.")
 
@@ -235,16 +235,15 @@ async def _replay(
 
 async def _ended(store: HistoryStore, status: str | None, workflow: str | None, since: datetime | None) -> list[str]:
     """The executions that ended so and were not replayed since, oldest first."""
+    from flows.history import Status
+
     found: list[str] = []
-    replayed: set[str] = set()
     cursor: str | None = None
-    while True:  # newest first, so a replay comes before what it replays
-        page = await store.executions(workflow=workflow, since=since, cursor=cursor, limit=500)
-        for one in page.items:
-            if one.replay_of:
-                replayed.add(one.replay_of)
-            if one.status == status and one.id not in replayed:
-                found.append(one.id)
+    while True:
+        page = await store.executions(
+            workflow=workflow, status=Status(status) if status else None, since=since, cursor=cursor, limit=500
+        )
+        found += [one.id for one in page.items if one.replayed_by is None]
         cursor = page.next_cursor
         if cursor is None:
             return found[::-1]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foundation.errors import NotFound
-from foundation.settings import Settings
 from ipaas.cli.executions import Id, executions
 from ipaas.cli.session import InputError, connect, run
 
 if TYPE_CHECKING:
     from flows.engine.program import Program
     from flows.history import Execution, WorkflowVersion
+    from foundation.settings import Settings
 
 
 @executions.command()

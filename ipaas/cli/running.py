@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foundation.errors import NotFound
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, indented, print_json
 from ipaas.cli.recording import check_recording, record_stored, write_case
 from ipaas.cli.session import InputError, connect, read_json, run, ui_url
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from flows.history import Execution, HistoryStore
     from flows.language.event import Event
     from flows.on_prefect.flow import WorkflowFlow
+    from foundation.settings import Settings
 
 running = typer.Typer()
 

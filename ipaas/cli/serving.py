@@ -12,7 +12,6 @@ import typer
 
 from foundation.private_files import keep_files_private
 from ipaas.cli.session import read_settings
-from ipaas.platform.environment import server_environment, use_running_platform
 
 serving = typer.Typer()
 
@@ -66,6 +65,7 @@ def up(
 @serving.command()
 def server(host: PrefectHost = "127.0.0.1", port: PrefectPort = 4200) -> None:
     """Prefect's server and UI, with the settings that hold under load."""
+    from ipaas.platform.environment import server_environment
     from ipaas.platform.home import prepare_home
     from ipaas.platform.ports import check_port, check_prefect_host
 
@@ -81,6 +81,8 @@ def server(host: PrefectHost = "127.0.0.1", port: PrefectPort = 4200) -> None:
 @serving.command()
 def gateway(host: Host = "127.0.0.1", port: Port = 8080) -> None:
     """The webhooks and the management API. Any number may run side by side on one database."""
+    from ipaas.platform.environment import use_running_platform
+
     keep_files_private()
     settings = read_settings()
     use_running_platform(settings)
@@ -97,6 +99,8 @@ def worker(
     limit: Annotated[int | None, typer.Option(min=1, help="The most executions this worker runs at once.")] = None,
 ) -> None:
     """Runs executions in this process. Any number may run, on any number of machines."""
+    from ipaas.platform.environment import use_running_platform
+
     keep_files_private()
     settings = read_settings()
     use_running_platform(settings)

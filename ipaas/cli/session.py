@@ -1,4 +1,7 @@
-"""What commands begin with: the settings, the running platform, an event loop, documents that are read."""
+"""What commands begin with: the settings, the running platform, an event loop, documents that are read.
+
+The settings' libraries are imported by the first command that reads them: `--help` shows none.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,15 @@ import sys
 import warnings
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from foundation.errors import ConfigurationError, IpaasError
 from foundation.private_files import keep_files_private
-from foundation.settings import Settings
-from ipaas.platform.environment import Addresses, use_running_platform
+
+if TYPE_CHECKING:
+    from foundation.settings import Settings
 
 T = TypeVar("T")
 
@@ -30,6 +32,11 @@ class InputError(IpaasError):
 
 def read_settings() -> Settings:
     """Raises ConfigurationError, naming the variable."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from foundation.settings import Settings
+
     try:
         return Settings()
     except ValidationError as error:
@@ -47,6 +54,8 @@ def connect() -> Settings:
     Raises:
         ConfigurationError: a setting is wrong, or the home can't be read.
     """
+    from ipaas.platform.environment import use_running_platform
+
     settings = read_settings()
     keep_files_private()
     use_running_platform(settings)
@@ -57,6 +66,8 @@ def connect() -> Settings:
 
 def ui_url(settings: Settings) -> str | None:
     """Prefect's UI, for links."""
+    from ipaas.platform.environment import Addresses
+
     addresses = Addresses.read(settings)
     return settings.prefect_ui_url or (addresses.prefect_ui if addresses else None)
 

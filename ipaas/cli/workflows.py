@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foundation.errors import NotFound
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import connect, run, ui_url
+
+if TYPE_CHECKING:
+    from foundation.settings import Settings
 
 workflows = typer.Typer(help="What is published: list, show, activate, deactivate. Alone: list.")
 

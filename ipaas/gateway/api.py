@@ -223,7 +223,6 @@ async def start_execution(
     if not accepted.duplicate:
         state.metrics.accepted.labels(name).inc()
         state.backlog.add(name)
-        state.dispatcher.poke()
     return acknowledged(request, accepted, state.settings.public_url)
 
 
@@ -263,7 +262,6 @@ async def replay_execution(request: Request, execution_id: str, how: ReplayReque
     again = await operations.replay(
         state.store, state.clock, execution_id, from_step=how.from_step, failed=how.failed, version=how.version
     )
-    state.dispatcher.poke()
     return JsonResponse(Replayed(execution_id=again, replay_of=execution_id), status_code=202)
 
 

@@ -20,13 +20,14 @@ from starlette.exceptions import HTTPException
 from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
 from flows.engine.callbacks import Callbacks, ProcessSigner
-from flows.history import Execution, HistoryStore, Limits, open_store
+from flows.history import Execution, HistoryStore, Limits, Mode, open_store
 from foundation.background import Background
 from foundation.clock import Clock, SystemClock
 from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas import operations
 from ipaas.admission.dispatcher import Dispatcher
+from ipaas.admission.modes import said_for
 from ipaas.gateway import api, callbacks, waits_api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
@@ -138,8 +139,9 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
     async with open_(settings) as given:
         store, clock = given.store, given.clock
         hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
+        standard = said_for(Mode.STANDARD, Mode(settings.mode))  # the workers begin the others
         backlog = Backlog(store, settings.backlog, settings.workflow_backlog)
-        dispatcher = Dispatcher(store, given.prefect, _count_dispatched(metrics, clock))
+        dispatcher = Dispatcher(store, given.prefect, _count_dispatched(metrics, clock), lambda: standard)
         state.store, state.prefect, state.clock, state.callbacks = store, given.prefect, clock, given.callbacks
         state.hooks, state.dispatcher, state.backlog, state.waiting = hooks, dispatcher, backlog, waiting
         state.from_history = FromHistory(metrics, store, clock)
@@ -150,7 +152,6 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
             store=store,
             hooks=hooks,
             credentials=given.credentials,
-            dispatcher=dispatcher,
             answers=Answers(waiting, Callers(store), metrics, _cancel_for_sender(given)),
             backlog=backlog,
             rates=state.rates,

@@ -52,7 +52,6 @@ async def act(request: Request, token: str) -> Response:
         return await _decided_by_form(request, execution_id, path, body or {})
     else:
         await decisions.decide(state.store, f"{execution_id}:{path}", _decision(body))
-    state.dispatcher.poke()
     return JsonResponse({"status": "accepted", "execution_id": execution_id}, status_code=202, headers=_PRIVATE)
 
 
@@ -81,7 +80,6 @@ async def _decided_by_form(request: Request, execution_id: str, path: str, field
         await decisions.decide(state.store, f"{execution_id}:{path}", decision)
     except (Conflict, NotFound, decisions.UnfitForm) as error:
         return await _page(state.store, execution_id, path, error=error, fields=fields)
-    state.dispatcher.poke()
     return await _page(state.store, execution_id, path)
 
 

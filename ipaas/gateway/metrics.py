@@ -47,7 +47,7 @@ class Metrics:
         self.storage_up = gauge("ipaas_storage_up", "Whether the history's database answered, 1 or 0.")
         self.backlog = gauge("ipaas_backlog", "Executions accepted and not begun.", "workflow")
         self.oldest = gauge("ipaas_backlog_oldest_seconds", "Age of the oldest execution that is not begun.")
-        self.executions = gauge("ipaas_executions", "Executions in the history, by status.", "status")
+        self.executions = gauge("ipaas_executions", "Executions that have not ended, by status.", "status")
         self.poll_age = gauge(
             "ipaas_poll_age_seconds", "How long ago a poll went well last, of active workflows.", "workflow", "poll"
         )
@@ -88,7 +88,7 @@ class FromHistory:
             return
         self._next = now + REREAD
         try:
-            backlog, counts = await self._store.backlog(), await self._store.counts()
+            backlog, counts = await self._store.backlog(), await self._store.counts(ended=False)
             oldest, polls = await self._store.oldest_accepted(), await self._store.polls()
         except IpaasError:
             backlog, counts, oldest, polls = {}, {}, None, ()

@@ -18,14 +18,13 @@ from starlette.responses import JSONResponse, Response
 
 from connectors.kit.call import CredentialSource
 from connectors.webhooks import Delivery, Verified, verify
-from flows.history import Accepted, HistoryStore, NewExecution, Trigger
+from flows.history import Accepted, HistoryStore, NewExecution, Topic, Trigger
 from foundation.clock import Clock
 from foundation.errors import CredentialError, StorageUnavailable, VerificationFailed
 from foundation.ids import new_id
 from foundation.log_fields import log_fields
 from foundation.settings import Settings
 from foundation.tracing import SpanKind, annotate, mark_failed, span, traceparent
-from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.answers import Answers
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
@@ -50,7 +49,6 @@ class Receiver:
     store: HistoryStore
     hooks: Hooks
     credentials: CredentialSource
-    dispatcher: Dispatcher
     answers: Answers
     backlog: Backlog
     rates: Rates
@@ -209,7 +207,7 @@ class Receiver:
         else:
             self.metrics.accepted.labels(hook.workflow).inc()
             self.backlog.add(hook.workflow)
-            self.dispatcher.poke()
+            self.store.announce(Topic.ACCEPTED)
         return accepted
 
 

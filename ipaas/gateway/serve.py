@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import resource
 import socket
@@ -15,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from connectors.kit.registry import load_connectors
+from foundation.garbage import search_garbage_seldom
 from foundation.settings import Settings
 from foundation.tracing import flush_traces, set_up_tracing
 from ipaas.gateway.app import create_app
@@ -28,9 +28,8 @@ GOODBYE_SECONDS = 5
 """For closing the database and the rest, once nobody is answered any more."""
 GIVE_UP_SECONDS = 25.0
 """While it drains: how long a caller still waits for its execution's end, before it gets its 202."""
-GARBAGE_THRESHOLDS = (50_000, 20, 100)
-"""When Python looks for garbage in cycles. Its own (700, 10, 10) would look through all there is several times while
-one large document is read, and nothing else runs meanwhile."""
+NEW_OBJECTS = 50_000
+"""More than elsewhere before garbage is searched: one large document that is read is tens of thousands of objects."""
 SWITCH_SECONDS = 0.001
 """After how long a thread that reads a large document lets the event loop have a turn."""
 OWN_FILES = 256
@@ -61,9 +60,7 @@ class GatewayServer(uvicorn.Server):
 
 def let_the_loop_go_first() -> None:
     """Keeps this process's garbage collector and threads from holding its event loop up."""
-    gc.collect()
-    gc.freeze()  # what is there now stays for good: nobody need look through it again
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    search_garbage_seldom(NEW_OBJECTS)
     sys.setswitchinterval(SWITCH_SECONDS)
 
 

@@ -50,7 +50,6 @@ async def decide_approval(request: Request, approval_id: str, decision: Decision
     state = request.app.state
     made = decisions.Decision(decision.decision == "approve", decision.form, decision.by)
     wait = await decisions.decide(state.store, approval_id, made)
-    state.dispatcher.poke()
     return JsonResponse(approval_view(wait))
 
 
@@ -60,6 +59,5 @@ async def send_signal(request: Request, name: str) -> Response:
     state = request.app.state
     body = parse_body(request.headers.get("content-type", ""), await request.body()).value
     delivery = await decisions.signal(state.store, name, body, by=THE_API)
-    state.dispatcher.poke()
     sent = SignalSent(delivered=delivery is Delivery.DELIVERED, status=delivery)
     return JsonResponse(sent, status_code=202)

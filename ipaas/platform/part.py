@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from foundation.errors import ConfigurationError
+from ipaas.platform.processes import Process, Processes
 
 START_SECONDS: Final = 120.0
 """How long a part may take until it answers; a cold machine compiles Prefect's modules first, for all parts at once."""
@@ -29,18 +29,11 @@ class Part:
     """Answers 200 once the part is ready; None: it is ready when it runs."""
     niceness: int = 0
     """Above 0 it gives way when the processor is short: the front door does not wait for what is behind it."""
-    process: asyncio.subprocess.Process | None = field(default=None, init=False)
+    process: Process | None = field(default=None, init=False)
 
-    async def start(self, lifeline: int, *inherited: int) -> None:
+    async def start(self, processes: Processes, lifeline: int, *inherited: int) -> None:
         """Starts it; it stops when `lifeline`, a pipe's end for reading, comes to its end."""
-        # A session of its own: Ctrl-C reaches `up` alone, which stops the parts in order.
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ipaas.platform.launch", *self.argv),
-            env=self.environment,
-            stdin=lifeline,
-            pass_fds=inherited,
-            start_new_session=True,
-        )
+        self.process = await processes.start(self.argv, self.environment, lifeline, inherited)
         with contextlib.suppress(ProcessLookupError):  # it ended at once, as `wait_ready` will say
             os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
 

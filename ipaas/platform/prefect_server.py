@@ -1,4 +1,5 @@
-"""Prefect's own server and UI: the stock application, with two guards before it and immediate SQLite transactions.
+"""Prefect's own server and UI: the stock application, with two guards before it, immediate SQLite transactions, and a
+route that records runs in bulk.
 
 Run as a process of its own, `python -m ipaas.platform.prefect_server`, because Prefect reads its settings when it is
 imported.
@@ -24,25 +25,29 @@ from prefect.settings import (
 from blocks import Keyring
 from flows.on_prefect.deployment import work_pool
 from flows.on_prefect.internals import use_immediate_transactions, write_events_once
+from flows.on_prefect.recording.route import add_recording
+from foundation.garbage import search_garbage_seldom
 from foundation.private_files import keep_files_private
 from foundation.settings import Settings
 from ipaas.platform.environment import prefect_hosts
 from ipaas.platform.own_site import OwnSiteOnly
+from ipaas.platform.prefect_database import create_new_database
 from ipaas.platform.sealing import SealSecrets
 
 
-def _with_work_pool(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
-    """The application's lifespan, which also makes the work pool, so that `prefect deploy` finds it on a new server."""
+def _lifespan(app: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+    """The application's, which also makes the work pool, so that `prefect deploy` finds it on a new server."""
     lifespan = app.router.lifespan_context
 
     @asynccontextmanager
-    async def with_work_pool(scope: Any) -> AsyncIterator[Any]:
+    async def ours(scope: Any) -> AsyncIterator[Any]:
         async with lifespan(scope) as state:
             # A task of its own: Prefect counts the lifespan as one of the requests in hand, one a task.
             await asyncio.create_task(_make_work_pool(app))
+            search_garbage_seldom()
             yield state
 
-    return with_work_pool
+    return ours
 
 
 async def _make_work_pool(app: Any) -> None:
@@ -63,11 +68,13 @@ def main() -> None:
     settings = Settings()
     keyring = Keyring.from_settings(settings)
     url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    create_new_database(url)
     if url.startswith("sqlite"):
         use_immediate_transactions(url)
         write_events_once()
     stock: Any = create_app(final=True)
-    stock.router.lifespan_context = _with_work_pool(stock)
+    add_recording(stock)
+    stock.router.lifespan_context = _lifespan(stock)
     host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
     uvicorn.run(
         OwnSiteOnly(SealSecrets(stock, keyring), prefect_hosts(settings, host=host, port=port)),

@@ -1,7 +1,8 @@
 """`ipaas up`: the whole platform on one machine, as processes that are watched and started again when they die.
 
 This process, the supervisor, lives as long as the platform and does little: it imports neither Prefect nor FastAPI nor
-SQLAlchemy. What needs them runs in the parts, and in `prepare`.
+SQLAlchemy. What needs them runs in the parts, and in `prepare`. On Linux a further process imports them once, for all
+of these: the forkserver.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from foundation.settings import Settings
 from ipaas.platform.environment import Addresses, client_environment, server_environment
 from ipaas.platform.own_site import is_every_address, with_port
 from ipaas.platform.part import Part
+from ipaas.platform.processes import CAN_FORK, Forked, Processes, Started
 from ipaas.platform.stopping import StopSignals
 
 logger = logging.getLogger("ipaas.up")
@@ -67,6 +69,7 @@ class Platform:
         )
         local = {"IPAAS_HOME": str(settings.home)}
         client = client_environment(settings, self.addresses) | local
+        self._processes: Processes = Forked(client) if CAN_FORK else Started()
         self._lifeline, self._held_open = os.pipe()  # nobody writes to it: it ends when this process does
         self._history_is_ready, self._told_ready = os.pipe()
         self.prefect = Part(
@@ -93,7 +96,7 @@ class Platform:
             ConfigurationError: a part does not start.
         """
         _say("checking the workflows, starting Prefect's server and UI …")
-        await self.preparation.start(self._lifeline, self._told_ready)
+        await self.preparation.start(self._processes, self._lifeline, self._told_ready)
         os.close(self._told_ready)
         await self._start(self.prefect)
         if not await asyncio.to_thread(os.read, self._history_is_ready, 1):
@@ -121,6 +124,7 @@ class Platform:
             task.cancel()
         for part in (self.preparation, self.gateway, self.worker, self.prefect):
             await part.kill()
+        await self._processes.close()
 
     async def _stop_in_order(self) -> None:
         self.preparation.terminate()
@@ -136,7 +140,7 @@ class Platform:
                 logger.error("the %s does not stop: it is killed", part.name)
 
     async def _start(self, part: Part) -> None:
-        await part.start(self._lifeline, self._lock)
+        await part.start(self._processes, self._lifeline, self._lock)
 
     async def _prepared(self) -> None:
         """Returns when the preparation has ended well."""

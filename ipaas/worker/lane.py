@@ -6,8 +6,10 @@ then the lane goes next that went longest ago, so that no workflow's runs wait b
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
@@ -86,10 +88,11 @@ class Lanes:
 
     Args:
         limit: how many runs the worker has at once; None: as many as may run.
+        beside: how many it has that come by no lane.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None = None, beside: Callable[[], int] = lambda: 0) -> None:
+        self._limit, self._beside = limit, beside
         self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
         """The one that started something last is last."""
 
@@ -113,12 +116,15 @@ class Lanes:
         return {deployment_id for deployment_id, lane in self._lanes.items() if lane.waiting}
 
     @property
-    def is_full(self) -> bool:
-        return self._limit is not None and sum(len(lane.running) for lane in self._lanes.values()) >= self._limit
+    def room(self) -> float:
+        """How many more the worker may have."""
+        if self._limit is None:
+            return math.inf
+        return self._limit - self._beside() - sum(len(lane.running) for lane in self._lanes.values())
 
     def start_next(self) -> tuple[FlowRun, Lane] | None:
         """The run that starts now, if one may."""
-        if self.is_full:
+        if self.room <= 0:
             return None
         for deployment_id, lane in self._lanes.items():
             if lane.can_start:

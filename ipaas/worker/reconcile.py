@@ -22,7 +22,7 @@ from prefect.states import Failed
 from flows.engine.failures import error_document
 from flows.engine.journal import LEASE_SECONDS
 from flows.engine.runtime import Runtime
-from flows.history import Execution, Status
+from flows.history import Execution, Mode, Status
 from flows.on_prefect.flow_runs import Unreadable, existing_deployments, read_flow_runs, runs_under_way
 from flows.on_prefect.run import EXECUTION_LABEL, label
 from foundation.errors import StorageUnavailable
@@ -197,8 +197,9 @@ class Reconciler:
         return ExecutionFacts(
             status=execution.status,
             is_held=execution.status is Status.RUNNING and not self._is_lost(execution, around),
-            is_of_this_run=run is None or execution.flow_run_id in (None, str(run.id)),
+            is_of_this_run=run is None or execution.shown_as in (None, str(run.id)),
             is_admitted=execution.admitted_at is not None,
+            is_express=execution.mode is Mode.EXPRESS,
             runs=execution.runs - execution.parked_runs,
         )
 

@@ -73,12 +73,11 @@ class Runner:
             self.start(self._count(run, lane))
         return started
 
-    async def drain(self) -> None:
-        """Takes no more runs; returns when those in flight have ended, in Prefect too, or were handed back."""
+    async def drain(self, seconds: float) -> None:
+        """Takes no more runs, and waits for those in flight, until they have ended in Prefect, too."""
         self.draining = True
         if self._executing:
-            await asyncio.wait(self._executing, timeout=DRAIN_SECONDS)
-        await self._runtime.drain(0)
+            await asyncio.wait(self._executing, timeout=seconds)
 
     async def close(self) -> None:
         for task in self._tasks:

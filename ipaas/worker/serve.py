@@ -10,6 +10,7 @@ import socket
 import anyio
 
 from flows.on_prefect.deployment import WORK_POOL
+from foundation.garbage import search_garbage_seldom
 from foundation.settings import Settings
 from ipaas.connection import prefect_answers
 from ipaas.logs import set_up_logging
@@ -50,7 +51,12 @@ async def _run(worker: IpaasWorker) -> None:
             await signals.again.wait()
             os._exit(130)
 
+        def on_message(_message: str) -> None:
+            """Prefect has one when the worker has started, and one when it has stopped."""
+            if worker.is_setup:
+                search_garbage_seldom()
+
         group.start_soon(stop_when_told)
         await prefect_answers()
-        await worker.start(printer=lambda message: None)
+        await worker.start(printer=on_message)
         group.cancel_scope.cancel()

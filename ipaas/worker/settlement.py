@@ -87,6 +87,7 @@ class Settlement:
             await self._give_up(execution)
         elif verdict is Verdict.HAND_BACK:
             await self._hand_back(execution)
+            self._on_changed()
         elif verdict is Verdict.DISPATCH_AGAIN:
             await self._hand_back(execution)
             await self._store.undispatch(execution.id)

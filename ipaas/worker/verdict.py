@@ -75,6 +75,8 @@ class ExecutionFacts:
     is_of_this_run: bool = True
     """False: it has another flow run by now."""
     is_admitted: bool = False
+    is_express: bool = False
+    """A worker begins it by itself, and Prefect is told of it."""
     runs: int = 0
     """How often it was begun since it last waited for something outside."""
 
@@ -87,6 +89,8 @@ class ExecutionFacts:
 def decide(run: RunFacts | None, execution: ExecutionFacts | None) -> Verdict:
     if execution is None:
         return _without_execution(run)
+    if execution.is_express:
+        return _express(run, execution)
     if execution.status.is_final:
         return _ended(run, execution)
     if run is None:
@@ -110,6 +114,15 @@ def decide(run: RunFacts | None, execution: ExecutionFacts | None) -> Verdict:
     if _is_being_begun(run, begun=execution.lost):
         return Verdict.LEAVE
     return _again(execution, Verdict.RUN_AGAIN if run.is_deployed else Verdict.DISPATCH_AGAIN)
+
+
+def _express(run: RunFacts | None, execution: ExecutionFacts) -> Verdict:
+    """Prefect is told of it by whoever runs it, or from the history: nothing but what its users ask is its own."""
+    if execution.status.is_final:
+        return Verdict.LEAVE
+    if run and run.state in (StateType.CANCELLED, StateType.CANCELLING):
+        return Verdict.ASK_TO_CANCEL if execution.is_held else Verdict.CANCEL
+    return _again(execution, Verdict.HAND_BACK) if execution.lost else Verdict.LEAVE
 
 
 def _without_execution(run: RunFacts | None) -> Verdict:

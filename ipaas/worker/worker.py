@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from flows.history import Mode
 from flows.on_prefect.deployment import WORK_POOL_TYPE
 from flows.on_prefect.internals import LEASE_SECONDS, warm_engine
 from flows.on_prefect.pausing import RESUMING
@@ -31,7 +32,9 @@ from foundation.background import Background
 from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas.admission.dispatcher import Dispatcher
+from ipaas.admission.modes import said_for
 from ipaas.worker.deployments import Deployments
+from ipaas.worker.express import Express
 from ipaas.worker.fetching import Fetcher
 from ipaas.worker.lane import Lane, Lanes
 from ipaas.worker.listening import Listener
@@ -39,7 +42,8 @@ from ipaas.worker.metrics import WorkerMetrics, serving_metrics
 from ipaas.worker.missed import MissedTimes
 from ipaas.worker.polling import Poller
 from ipaas.worker.reconcile import Reconciler
-from ipaas.worker.running import Runner
+from ipaas.worker.recorder import Recorder
+from ipaas.worker.running import DRAIN_SECONDS, Runner
 
 logger = logging.getLogger("ipaas.worker")
 
@@ -48,6 +52,9 @@ LOOKS_AT_NEIGHBOURS = 2
 """How often in between it is seen whether another worker of this machine has died: one short query."""
 DEPLOYMENTS_SECONDS = 5.0
 """How soon a limit that was edited in Prefect is in force, and runs of a new schedule are known."""
+HANDING_BACK_SECONDS = 5.0
+FLUSH_SECONDS = 5.0
+"""How long a worker that stops tells Prefect of what it ran; the next one tells the rest."""
 LOOKS_PER_UNQUEUED = 5
 """After how many looks at the deployments it is seen whether runs have lost their queue."""
 
@@ -77,7 +84,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
         Raises:
             ConfigurationError, StorageUnavailable: the history or the keys can't be used.
         """
-        self._lanes = Lanes(self._limit)
+        self._lanes = Lanes(self._limit, beside=lambda: self._express.running)
         self._poke = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
@@ -98,36 +105,55 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             "deployments": self._look_at_deployments,
             "reconciliation": self._reconcile,
             "polls": self._poller.run,
+            "express": self._express.run,
+            "long express runs": self._express.tell_of_long_runs,
+            "recording": self._recorder.run,
             "slots": self._renew_leases,
         }.items():
             self._background.start(name, work)
 
     def _make_parts(self) -> None:
         store = self.runtime.store
-        self._dispatcher = Dispatcher(store, self.client)
+        default = Mode(self._settings.mode)
+        standard, express = said_for(Mode.STANDARD, default), said_for(Mode.EXPRESS, default)
+        everything = (*Mode, None)  # where Prefect can't be told of express runs, it orchestrates them
+        self._recorder = Recorder(self.client, self.runtime, on_changed=self._admit_more)
+        self._dispatcher = Dispatcher(
+            store, self.client, modes=lambda: standard if self._recorder.is_possible else everything
+        )
+        self._express = Express(
+            self.runtime,
+            self._recorder,
+            modes=lambda: express if self._recorder.is_possible else (),
+            room=lambda: self._lanes.room,
+            wake=self._dispatcher.wake,
+        )
         self._deployments = Deployments(self.client, store, on_repaired=self._on_repaired)
         self._missed = MissedTimes(self.client, store, self._deployments)
         self._fetcher = Fetcher(
             self.client, self._lanes, self._deployments, self._missed, pool=self._work_pool_name, poke=self._poke.set
         )
-        self._reconciler = Reconciler(
-            self.client, self.runtime, fetch=self._fetch_one, on_changed=self._dispatcher.poke
-        )
+        self._reconciler = Reconciler(self.client, self.runtime, fetch=self._fetch_one, on_changed=self._admit_more)
         self._runner = Runner(
             self.client,
             self.runtime,
             self._lanes,
             self._reconciler,
-            admit_more=self._dispatcher.poke,
+            admit_more=self._admit_more,
             fetch_more=self._poke.set,
         )
         self._poller = Poller(
             self.runtime,
             backlog=self._settings.backlog,
-            on_accepted=self._dispatcher.poke,
+            on_accepted=self._admit_more,
             on_ended=self._metrics.poll_ended,
         )
-        self.runtime.more_may_start = self._dispatcher.poke
+        self.runtime.more_may_start = self._admit_more
+
+    def _admit_more(self) -> None:
+        """Something was accepted, or a slot is free."""
+        self._dispatcher.poke()
+        self._express.poke()
 
     def _pool_id(self) -> UUID | None:
         return self._work_pool.id if self._work_pool else None
@@ -138,6 +164,7 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
             await self.drain()
             await self._background.stop()
             await self._missed.close()
+            await self._express.close()
             await self._runner.close()
         try:
             await super().teardown(*exc_info)
@@ -148,7 +175,10 @@ class IpaasWorker(BaseWorker[IpaasJobConfiguration, IpaasVariables, IpaasWorkerR
     async def drain(self) -> None:
         """Takes no more runs; returns when those in flight have ended, in Prefect too, or were handed back."""
         if self.is_setup:  # it may be told to stop before it has started
-            await self._runner.drain()
+            await asyncio.gather(self._express.drain(DRAIN_SECONDS), self._runner.drain(DRAIN_SECONDS))
+            await self.runtime.drain(0)
+            await self._express.drain(HANDING_BACK_SECONDS)
+            await self._recorder.flush(FLUSH_SECONDS)
 
     # Fetching
 

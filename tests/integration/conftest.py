@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 
 import httpx
 import pytest
-from outside_package import with_package
-from platform_process import eventually, free_port
 from postgres import answering_server, new_database
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_client import prefect_client
+from prefect_process import PrefectServer, prefect_process
 
 from connectors.kit.testing import acting
 from flows.engine.runtime import Runtime
 from flows.history import MemoryStore
 from flows.on_prefect.process import use_runtime
 from foundation.clock import SystemClock
-from foundation.settings import Settings
-from ipaas.platform.environment import server_environment
 
 
 @pytest.fixture(scope="session")
@@ -46,33 +39,28 @@ def shared_postgres_url(postgres_server: str) -> Iterator[str]:
         yield url
 
 
-@dataclass(frozen=True)
-class PrefectServer:
-    url: str
-    """Of its API."""
-    settings: Settings
-    """Its home has its database, its log and the keys that it seals with."""
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """Prefect's server on SQLite."""
+    with prefect_process(tmp_path_factory.mktemp("prefect-server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """`python -m ipaas.platform.prefect_server` on a free port, with a home of its own."""
-    home, port = tmp_path_factory.mktemp("prefect-server"), free_port()
-    settings = Settings(_env_file=None, home=home)  # type: ignore[call-arg]
-    server = PrefectServer(f"http://127.0.0.1:{port}/api", settings)
-    environment = server_environment(settings, host="127.0.0.1", port=port) | {"IPAAS_HOME": str(home)}
-    environment = with_package(environment)
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ipaas.platform.prefect_server"], env=environment, stdout=log, stderr=log
-        )
-    try:
-        eventually(lambda: _is_healthy(server.url) or process.poll() is not None, 120, "Prefect's server is up")
-        assert process.poll() is None, (home / "server.log").read_text()[-4000:]
-        yield server
-    finally:
-        process.terminate()
-        process.wait(30)
+def postgres_prefect_server(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The same on PostgreSQL."""
+    with new_database(postgres_server) as url:
+        database = {"PREFECT_API_DATABASE_CONNECTION_URL": url.replace("postgresql://", "postgresql+asyncpg://")}
+        with prefect_process(tmp_path_factory.mktemp("postgres-prefect-server"), database) as server:
+            yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def either_server(request: pytest.FixtureRequest) -> PrefectServer:
+    """Prefect's server on either database."""
+    name = "prefect_server" if request.param == "sqlite" else "postgres_prefect_server"
+    server: PrefectServer = request.getfixturevalue(name)
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +98,3 @@ async def runtime() -> AsyncIterator[Runtime]:
         runtime = Runtime(store=MemoryStore(clock), services=stage.services, clock=clock)
         with use_runtime(runtime):
             yield runtime
-
-
-def _is_healthy(api: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{api}/health", trust_env=False).status_code == 200
-    return False

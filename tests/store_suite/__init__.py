@@ -12,10 +12,12 @@ from store_suite.archive import ArchiveSuite
 from store_suite.callers import CallersSuite
 from store_suite.catalogue import CatalogueSuite
 from store_suite.dispatch import DispatchSuite
+from store_suite.express import ExpressSuite
 from store_suite.failures import FailuresSuite
 from store_suite.flow_control import FlowControlSuite
 from store_suite.holds import HoldSuite
 from store_suite.inbox import InboxSuite
+from store_suite.notices import NoticesSuite
 from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
 from store_suite.waits import KeyedWaitsSuite, WaitsSuite
@@ -28,12 +30,14 @@ class StoreSuite(
     AdmissionSuite,
     FlowControlSuite,
     RunningSuite,
+    ExpressSuite,
     HoldSuite,
     WaitsSuite,
     FailuresSuite,
     PollsSuite,
     KeyedWaitsSuite,
     CallersSuite,
+    NoticesSuite,
     ArchiveSuite,
 ):
     @pytest.fixture

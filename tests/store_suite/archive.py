@@ -130,6 +130,7 @@ class ArchiveSuite:
         await ended(store, Status.FAILED)
 
         assert await store.counts() == {Status.ACCEPTED: 1, Status.RUNNING: 1, Status.FAILED: 2}
+        assert await store.counts(ended=False) == {Status.ACCEPTED: 1, Status.RUNNING: 1}
 
     # Keeping it small
 

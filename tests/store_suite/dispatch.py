@@ -39,9 +39,9 @@ class DispatchSuite:
     async def test_the_oldest_accepted_is_the_one_that_waits_longest(self, store: HistoryStore) -> None:
         assert await store.oldest_accepted() is None
 
-        await accepted(store, accepted_at=T0 + MINUTE)
-        await accepted(store, accepted_at=T0 + SECOND)
         await running(store, accepted_at=T0)
+        await accepted(store, accepted_at=T0 + SECOND)
+        await accepted(store, accepted_at=T0 + MINUTE)
 
         assert await store.oldest_accepted() == T0 + SECOND
 

@@ -59,11 +59,11 @@ class HoldSuite:
 
     async def test_who_was_taken_over_writes_nothing_any_more(self, store: HistoryStore) -> None:
         stale, hold = await taken_over(store)
-        await store.save_step(hold, a_step("done", output=1))
+        await store.save_steps(hold, [a_step("done", output=1)])
         before = await get(store, hold.execution_id)
 
-        assert await store.save_step(stale, a_step("done", output=2)) is False
-        assert await store.save_step(stale, a_step("new")) is False
+        assert await store.save_steps(stale, [a_step("done", output=2)]) is False
+        assert await store.save_steps(stale, [a_step("new")]) is False
         assert await store.finish(stale, Status.FAILED, output=1, answer={"status": 200}) is False
         assert await store.renew([stale], lease=3_600) == {}
         assert await store.requeue(stale) is False
@@ -73,7 +73,7 @@ class HoldSuite:
     async def test_who_took_over_writes(self, store: HistoryStore) -> None:
         _, hold = await taken_over(store)
 
-        assert await store.save_step(hold, a_step()) is True
+        assert await store.save_steps(hold, [a_step()]) is True
         assert await store.renew([hold], lease=60) == {hold.execution_id: None}
         assert await store.finish(hold, Status.SUCCEEDED) is True
 
@@ -84,16 +84,16 @@ class HoldSuite:
         now = (await begun(store, execution_id)).hold
 
         assert earlier.owner == now.owner
-        assert await store.save_step(earlier, a_step()) is False
+        assert await store.save_steps(earlier, [a_step()]) is False
         assert await store.finish(earlier, Status.FAILED) is False
         assert await store.renew([earlier, now], lease=60) == {execution_id: None}
 
     async def test_nothing_is_saved_for_what_nobody_runs(self, store: HistoryStore) -> None:
         waiting, over = await accepted(store), await ended(store)
 
-        assert await store.save_step(Hold(waiting, None, 0), a_step()) is False
-        assert await store.save_step(Hold(over, None, 1), a_step()) is False
-        assert await store.save_step(Hold(over, "host/1", 1), a_step()) is False
+        assert await store.save_steps(Hold(waiting, None, 0), [a_step()]) is False
+        assert await store.save_steps(Hold(over, None, 1), [a_step()]) is False
+        assert await store.save_steps(Hold(over, "host/1", 1), [a_step()]) is False
         assert (await get(store, waiting)).steps == (await get(store, over)).steps == ()
 
     async def test_what_was_handed_back_can_be_ended_by_whoever_saw_it(self, store: HistoryStore) -> None:

@@ -117,16 +117,16 @@ class RunningSuite:
         assert [step.path for step in (await get(store, execution_id)).steps] == ["b", "a", "skipped", "c", "d"]
 
     async def test_a_step_of_an_unknown_execution_is_refused(self, store: HistoryStore) -> None:
-        assert await store.save_step(Hold("unknown", "host/1", 1), a_step()) is False
+        assert await store.save_steps(Hold("unknown", "host/1", 1), [a_step()]) is False
 
     async def test_one_refused_write_does_not_fail_its_neighbours(self, store: HistoryStore) -> None:
         execution_id = await running(store)
         hold = await hold_of(store, execution_id)
 
         *saved, _ = await asyncio.gather(
-            store.save_step(hold, a_step("one")),
-            store.save_step(replace(hold, run=2), a_step("two")),
-            store.save_step(hold, a_step("three")),
+            store.save_steps(hold, [a_step("one")]),
+            store.save_steps(replace(hold, run=2), [a_step("two")]),
+            store.save_steps(hold, [a_step("three")]),
             store.accept([an_execution(id="neighbour")]),
         )
 
@@ -243,7 +243,7 @@ class RunningSuite:
         await admitted(store)
         await store.dispatched({execution_id: "run-1"})
         hold = (await begun(store, execution_id, flow_run_id="run-1")).hold
-        await store.save_step(hold, a_step(status=Status.RUNNING, started_at=T0))
+        await store.save_steps(hold, [a_step(status=Status.RUNNING, started_at=T0)])
         clock.move(hours=1)
 
         assert await store.requeue(hold) is True

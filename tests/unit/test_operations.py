@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect_client import prefect_client
 from store_builders import SECOND, T0, a_step, a_version, accepted, begun, ended, finish, get, running, save
 
-from flows.history import MemoryStore, NewWait, Status, Trigger, WaitKind, step_address
+from flows.history import MemoryStore, NewWait, Status, Topic, Trigger, WaitKind, step_address
 from foundation.clock import ManualClock
 from foundation.errors import NotFound
 from ipaas import operations
@@ -46,6 +47,18 @@ async def test_what_prefect_does_not_know_yet_is_cancelled_at_once(
 
     assert (execution.status, execution.finished_at) == (Status.CANCELLED, T0)
     assert execution.cancel_requested == {"by": "the API", "reason": "wrong order"}
+
+
+async def test_a_cancelled_end_is_told_to_whoever_waits_for_it_or_for_its_slot(
+    store: MemoryStore, prefect: PrefectClient
+) -> None:
+    execution_id = await accepted(store)
+    told: list[str] = []
+    async with store.listening(Topic.ENDED, told.append), store.listening(Topic.ACCEPTED, told.append):
+        await operations.cancel(store, prefect, execution_id, by="the API")
+        await asyncio.sleep(0)
+
+    assert told == [execution_id, ""]
 
 
 async def test_what_it_has_called_is_cancelled_with_it(store: MemoryStore, prefect: PrefectClient) -> None:
@@ -113,6 +126,16 @@ async def test_a_replay_runs_the_same_event_on_the_same_version(store: MemorySto
     assert (again.event, again.version, again.trigger) == ({"body": 1}, "v1", Trigger.REPLAY)
     assert (again.status, again.replay_of, again.steps) == (Status.ACCEPTED, first, ())
     assert (await get(store, first)).replayed_by == again.id
+
+
+async def test_a_replay_may_start_at_once(store: MemoryStore, clock: ManualClock) -> None:
+    first = await ended(store, Status.FAILED)
+    told: list[str] = []
+    async with store.listening(Topic.ACCEPTED, told.append):
+        await operations.replay(store, clock, first)
+        await asyncio.sleep(0)
+
+    assert told == [""]
 
 
 async def test_a_replay_from_a_step_keeps_what_was_done_before_it(store: MemoryStore, clock: ManualClock) -> None:

@@ -6,7 +6,9 @@ from flows.history.memory.archive import MemoryArchive
 from flows.history.memory.callers import MemoryCallers
 from flows.history.memory.catalogue import MemoryCatalogue
 from flows.history.memory.inbox import MemoryInbox
+from flows.history.memory.notices import MemoryNotices
 from flows.history.memory.polls import MemoryPolls
+from flows.history.memory.recording import MemoryRecording
 from flows.history.memory.running import MemoryRunning
 from flows.history.memory.takeover import MemoryTakeover
 
@@ -14,7 +16,15 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(
-    MemoryCatalogue, MemoryPolls, MemoryInbox, MemoryRunning, MemoryTakeover, MemoryCallers, MemoryArchive
+    MemoryCatalogue,
+    MemoryPolls,
+    MemoryInbox,
+    MemoryRunning,
+    MemoryTakeover,
+    MemoryRecording,
+    MemoryCallers,
+    MemoryNotices,
+    MemoryArchive,
 ):
     """`HistoryStore` in dicts. Methods await nothing, so each is atomic within its event loop.
 

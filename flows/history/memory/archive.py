@@ -17,7 +17,7 @@ class MemoryArchive(MemoryLanes):
         return replace(kept.whole(), replayed_by=self._replayed_by(execution_id)) if kept else None
 
     async def execution_of_flow_run(self, flow_run_id: str) -> Execution | None:
-        found = [kept.id for kept in self._newest_first() if kept.execution.flow_run_id == flow_run_id]
+        found = [kept.id for kept in self._newest_first() if kept.execution.shown_as == flow_run_id]
         return await self.execution(found[0]) if found else None
 
     async def version_of(self, execution_id: str) -> str | None:
@@ -47,8 +47,8 @@ class MemoryArchive(MemoryLanes):
         ]
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    async def counts(self) -> Mapping[Status, int]:
-        return Counter(kept.status for kept in self._executions.values())
+    async def counts(self, *, ended: bool = True) -> Mapping[Status, int]:
+        return Counter(kept.status for kept in self._executions.values() if ended or not kept.status.is_final)
 
     async def request_cancel(self, execution_id: str, *, by: str, reason: str) -> Execution | None:
         kept = self._executions.get(execution_id)

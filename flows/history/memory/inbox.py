@@ -34,4 +34,5 @@ class MemoryInbox(MemoryState):
         return Counter(kept.execution.workflow for kept in self._in(Status.ACCEPTED))
 
     async def oldest_accepted(self) -> datetime | None:
-        return min((kept.execution.accepted_at for kept in self._in(Status.ACCEPTED)), default=None)
+        oldest = min(self._in(Status.ACCEPTED), key=lambda kept: kept.id, default=None)
+        return oldest.execution.accepted_at if oldest else None

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.history import flow_control
-from flows.history.documents import from_document, limited_document, to_document
+from flows.history.documents import from_document, to_document
 from flows.history.flow_control import ARRIVED, QUEUE
+from flows.history.notices import LocalNotices
 from flows.history.polled import PollState
 from flows.history.records import (
     Execution,
@@ -24,7 +25,7 @@ from flows.history.records import (
     Wait,
     WorkflowVersion,
 )
-from flows.history.rows import end_of_open_steps, in_order_of_start
+from flows.history.rows import end_of_open_steps, in_order_of_start, written
 from flows.history.rules import DEFAULT_LIMIT, DEFAULT_OVERFLOW
 from foundation.clock import Clock, SystemClock
 
@@ -179,6 +180,7 @@ class MemoryState:
         """By workflow and lane."""
         self._kept_answers: dict[str, KeptAnswer] = {}
         """By address."""
+        self._notices = LocalNotices()
 
     def _in(self, status: Status) -> list[Kept]:
         return [kept for kept in self._executions.values() if kept.status is status]
@@ -202,13 +204,14 @@ def stored(value: Json) -> Json:
 
 
 def kept_step(step: StepExecution, limits: Limits) -> StepExecution:
+    text = written(step, limits)
     return replace(
         step,
         started_at=step.started_at and step.started_at.astimezone(UTC),
         finished_at=step.finished_at and step.finished_at.astimezone(UTC),
-        output=from_document(limited_document(step.output, limits)),
-        error=stored(step.error),
-        decision=from_document(limited_document(step.decision, limits, "decision")),
+        output=from_document(text.output),
+        error=from_document(text.error),
+        decision=from_document(text.decision),
     )
 
 

@@ -34,5 +34,5 @@ class MemoryTakeover(MemoryState):
 
     async def executions_of_flow_runs(self, flow_run_ids: Sequence[str]) -> Mapping[str, Execution]:
         oldest_first = sorted(self._executions.values(), key=lambda kept: kept.id)
-        runs = {kept.execution.flow_run_id: kept for kept in oldest_first if kept.execution.flow_run_id}
+        runs = {kept.execution.shown_as: kept for kept in oldest_first}
         return {run: runs[run].light() for run in flow_run_ids if run in runs}

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from flows.history.database import connect, database_url, sqlite_file, transaction
+from flows.history.database import database_url, single_transaction, sqlite_file
 from foundation.errors import ConfigurationError
 
 _LOCK = 0x69_70_61_61_73  # "ipaas": the advisory lock's number, the same in every process
@@ -33,11 +33,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
         if not file.absolute().parent.is_dir():
             raise ConfigurationError(f"the history's folder {file.absolute().parent} does not exist")
         file.touch(mode=0o600)  # events are nobody else's business; SQLite gives its other files the same mode
-    engine = connect(parsed, connections=1, writes=True)
-    try:
-        await transaction(engine, partial(_upgrade, target=revision), at_start=True)
-    finally:
-        await engine.dispose()
+    await single_transaction(parsed, partial(_upgrade, target=revision), writes=True, at_start=True)
 
 
 async def current(url: str) -> str | None:
@@ -46,11 +42,7 @@ async def current(url: str) -> str | None:
     file = sqlite_file(parsed)
     if file is not None and not file.exists():  # connecting would create it
         return None
-    engine = connect(parsed, connections=1, writes=False)
-    try:
-        return await transaction(engine, _current, at_start=True)
-    finally:
-        await engine.dispose()
+    return await single_transaction(parsed, _current, writes=False, at_start=True)
 
 
 async def check(url: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from store_builders import a_step, accepted, begin, begun, get, hold_of, running
 
 from flows.history import Execution, Hold, Refusal, Status
-from flows.history.database import connect, database_url
 from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
 
@@ -86,16 +86,15 @@ async def test_a_lease_that_ran_out_while_somebody_waited_is_over(
 
 
 async def test_a_sqlite_lease_counts_from_when_the_file_was_free(sqlite_history: str) -> None:
-    engine = connect(database_url(sqlite_history), connections=1, writes=True)
     async with opened(sqlite_history) as store:
         hold = await hold_of(store, await running(store))
-        async with engine.begin():
+        with closing(sqlite3.connect(sqlite_history.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
             renewal = asyncio.create_task(store.renew([hold], lease=LEASE))
             await asyncio.sleep(2 * LEASE)
             released = datetime.now(UTC)
         await renewal
         lease_until = (await get(store, hold.execution_id)).lease_until
-    await engine.dispose()
 
     assert lease_until is not None
     assert lease_until >= released + timedelta(seconds=LEASE)
@@ -123,7 +122,7 @@ async def test_a_save_that_waits_for_a_take_over_writes_nothing(
     hold = await hold_of(postgres_store, await running(postgres_store))
     async with administrator.transaction():
         await administrator.execute("UPDATE executions SET owner = 'other/2', runs = runs + 1")
-        save = asyncio.create_task(postgres_store.save_step(hold, a_step()))
+        save = asyncio.create_task(postgres_store.save_steps(hold, [a_step()]))
         await until_it_waits(save, administrator)
 
     assert await save is False
@@ -139,7 +138,7 @@ async def test_in_one_batch_only_the_stale_writes_are_refused(
         await administrator.execute(
             "UPDATE executions SET owner = 'other/2', runs = runs + 1 WHERE id = $1", holds[1].execution_id
         )
-        saves = asyncio.gather(*(postgres_store.save_step(hold, a_step()) for hold in holds))
+        saves = asyncio.gather(*(postgres_store.save_steps(hold, [a_step()]) for hold in holds))
         await until_it_waits(saves, administrator)
 
     assert await saves == [True, False, True]
@@ -163,7 +162,7 @@ async def test_whoever_takes_over_sees_every_step_that_was_saved_before(history_
         async def save_until_it_is_lost(store: SqlStore, hold: Hold) -> None:
             for number in range(5):
                 path = f"{hold.owner}-{hold.run}-{number}"
-                if not await store.save_step(hold, a_step(path)):
+                if not await store.save_steps(hold, [a_step(path)]):
                     return
                 saved.add(path)
 

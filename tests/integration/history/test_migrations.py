@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from flows.history import migrations, open_store
-from flows.history.database import connect, database_url
+from flows.history.database import database_url, single_transaction
 from flows.history.models import metadata
 from foundation.errors import ConfigurationError
 
@@ -26,12 +26,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def execute(url: str, statement: str) -> None:
-    engine = connect(database_url(url), connections=1, writes=True)
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text(statement))
-    finally:
-        await engine.dispose()
+    await single_transaction(database_url(url), lambda connection: connection.execute(text(statement)), writes=True)
 
 
 async def test_tables_and_migrations_agree(history_url: str) -> None:
@@ -39,12 +34,7 @@ async def test_tables_and_migrations_agree(history_url: str) -> None:
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
-    engine = connect(database_url(history_url), connections=1, writes=False)
-    async with engine.connect() as connection:
-        found = await connection.run_sync(differences)
-    await engine.dispose()
-
-    assert found == []
+    assert await single_transaction(database_url(history_url), differences, writes=False) == []
 
 
 async def test_an_upgraded_database_can_be_opened(empty_url: str) -> None:

@@ -1,51 +1,68 @@
-"""What is asked often costs no more in a large history: every statement that is sent finds its rows by an index."""
+"""Every statement that the history sends finds its rows by an index, and sorts no more than a few of them.
+
+How much it does then is counted in `test_growth`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from store_builders import T0, a_version, accepted, admitted, an_execution, finish, hold_of, running
+from every_call import EVERY_CALL, keyed, make_present
+from sqlalchemy import Connection, event
+from store_builders import admitted, an_execution
 
-from flows.history import Key, NewExecution, NewWait, Status, WaitKind, signal_address
-from flows.history.database import connect, database_url
-from flows.history.records import Rule
+from benchmarks.filling import fill
+from flows.history.database import database_url, single_transaction
 from flows.history.sql import SqlStore
 
 Sent = list[tuple[str, Any]]
 
-ENDED = """
-INSERT INTO executions (id, workflow, version, trigger, status, event_id, accepted_at, finished_at, spent, runs)
-WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
-SELECT 'ended-' || n, 'w' || (n % 7), 'v1', 'webhook', 'succeeded', '-', '2026-01-01 00:00', '2026-01-01 00:00', 0, 1
-FROM numbers
-"""
-WAITED = """
-INSERT INTO waits (execution_id, path, kind, address, begun_at, due_at, ended_at, answered)
-SELECT id, 'pause', 'signal', 'signal:' || id, accepted_at, accepted_at, accepted_at, FALSE
-FROM executions WHERE id LIKE 'ended-%'
-"""
+PAST = 10_000
 WAITING = 100
-OF = "event.body.customer"
-BY_KEY = {"limit": 1, "key": OF}
-KEYED: dict[str, Any] = {
-    "by-key": {"concurrency": [{"limit": 5}, BY_KEY]},
-    "latest": {"concurrency": [{"limit": 5}, BY_KEY | {"overflow": "latest"}]},
-    "throttled": {"concurrency": {"limit": 50}, "throttle": {"limit": 1, "per": 0.001, "key": OF}},
-    "debounced": {"debounce": {"quiet": 0.001, "key": OF}},
-    "batched": {"batch": {"size": 3, "within": 0.001, "key": OF}},
+GROWING = "executions|events|step_executions|deliveries|waits|payloads|payload_uses"
+LARGE = (
+    "INSERT INTO payloads (hash, document) SELECT id, id FROM executions",
+    "INSERT INTO payload_uses (execution_id, hash) SELECT id, id FROM executions",
+)
+"""A large document of each."""
+OPEN = {f"ix_executions_{name}" for name in ("waiting", "slots", "to_dispatch", "unrecorded")} | {
+    f"ix_waits_{name}" for name in ("due", "open", "at_address")
 }
-"""Of each there is something to do."""
-
-
-def keyed(workflow: str, customer: int) -> NewExecution:
-    rules: tuple[Rule, ...] = ("concurrency", "throttle", "debounce", "batch")
-    return an_execution(workflow=workflow, keys=[Key.made(rule, OF, str(customer)) for rule in rules])
+"""Indexes that have nothing of the past: all of one may be read."""
+READS_ALL = {
+    "counts": "counts every execution: for a person who asks (`ipaas db check`)",
+    "executions": "reads in the order of the ids until the page is full",
+    "prune_versions": "reads through a workflow's executions for each version that it deletes",
+}
+_STEPS = "the steps of one execution"
+SORTS = {
+    "workflows": "workflows",
+    "versions": "the versions of a workflow",
+    "prune_versions": "the versions of workflows; on PostgreSQL what ran on one that may go",
+    "admit": "lanes that are due, and what has a slot",
+    "begin": _STEPS,
+    "begin: by its key": "lanes that are due, and what has a slot",
+    "renew": "the executions of one worker",
+    "finish: a failure that starts another workflow": _STEPS,
+    "finish: of one that nobody runs": _STEPS,
+    "expired": "what runs",
+    "stale_dispatches": "what has a slot",
+    "executions_of_flow_runs": "the executions of these flow runs",
+    "claim_poll": "polls that are due at the same time",
+    "polls": "polls",
+    "finish_poll": "the keys of one poll, which are bounded",
+    "execution": _STEPS,
+    "execution_of_flow_run": "the executions of one flow run; the steps of the newest",
+    "unrecorded": "the steps and waits of those that are asked for",
+    "prune": "the large documents of what is deleted",
+    "forget_caller": "the callers of one execution",
+}
+"""What is sorted, of which there is never much."""
 
 
 @pytest.fixture
@@ -56,159 +73,88 @@ async def store(history_url: str) -> AsyncIterator[SqlStore]:
     """
     store = SqlStore(history_url)
     await store.open()
-    for workflow in ("full", "free", "quiet"):
-        await store.publish(a_version(workflow=workflow, declaration={"concurrency": {"limit": 5}}))
-    await _sql(history_url, ENDED)
-    await _sql(history_url, WAITED)
-    await finish(store, await running(store, workflow="w1"), Status.FAILED)
-    await store.accept([an_execution(workflow="full") for _ in range(WAITING)])
-    for workflow, declaration in KEYED.items():
-        await store.publish(a_version(workflow=workflow, declaration=declaration))
-    await store.accept([keyed(workflow, n % 10) for workflow in KEYED for n in range(30)])
-    await admitted(store)
-    await store.accept([keyed(workflow, n) for workflow in KEYED for n in range(20)])
-    for workflow in ("full", "free"):
-        await accepted(store, workflow=workflow, flow_run_id=f"run-of-{workflow}")
-    await running(store, workflow="quiet", lease=-1)
-    waits = [NewWait("ask", WaitKind.APPROVAL, signal_address("asked"), T0)]
-    await store.park(await hold_of(store, await running(store, workflow="w2")), waits)
+    await fill(history_url, PAST, workflows=7)
+    await _execute(history_url, *LARGE)
+    await make_present(store, waiting=WAITING)
     if history_url.startswith("postgresql"):
-        await _sql(history_url, "ANALYZE")
+        await _execute(history_url, "ANALYZE")
     yield store
     await store.close()
 
 
-async def _sql(url: str, statement: str) -> None:
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.begin() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+async def _execute(url: str, *statements: str) -> None:
+    def execute(connection: Connection) -> None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    await single_transaction(database_url(url), execute, writes=True)
 
 
 @contextmanager
-def sent_by(store: SqlStore) -> Iterator[Sent]:
-    """The queries and updates, with their parameters, that the store sends meanwhile."""
-    sent: Sent = []
+def noted(store: SqlStore, sent: Sent) -> Iterator[None]:
+    """Notes the statements, with their parameters, that the store sends meanwhile."""
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
-        if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE")):
-            sent.append((statement, parameters[0] if executemany else parameters))
+        if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")):
+            is_many = executemany and isinstance(parameters, list)
+            sent.append((statement, parameters[0] if is_many else parameters))
 
-    engines = (store._reader.sync_engine, store._writer.sync_engine)
+    engines = (store._reader.engine, store._writer.engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
-    yield sent
+    yield
     for engine in engines:
         event.remove(engine, "before_cursor_execute", note)
 
 
 async def plans(url: str, sent: Sent) -> list[str]:
     """How the database goes about them."""
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.connect() as connection:
-        found = [await _plan(connection, *one) for one in sent]
-        await connection.rollback()
-    await engine.dispose()
-    return found
+
+    def explain(connection: Connection) -> list[str]:
+        return [_plan(connection, *one) for one in sent]
+
+    return await single_transaction(database_url(url), explain, writes=True)
 
 
-async def _plan(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+def _plan(connection: Connection, statement: str, parameters: Any) -> str:
     if connection.dialect.name == "sqlite":
-        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         return "\n".join(row[3] for row in rows)
     if "FOR NO KEY UPDATE" not in statement and "found(" not in statement:  # reading: planned with the parameters
-        return "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
     # Writing: PostgreSQL may come to plan it once for whatever parameters.
-    await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
-    await connection.exec_driver_sql(f"PREPARE sent AS {statement}")
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql(f"PREPARE sent AS {statement}")
     values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
-    plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN EXECUTE sent{values}")).scalars())
-    await connection.exec_driver_sql("DEALLOCATE sent")
+    plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN EXECUTE sent{values}").scalars())
+    connection.exec_driver_sql("DEALLOCATE sent")
+    connection.exec_driver_sql("RESET plan_cache_mode")
     return plan
 
 
-async def begin_one(store: SqlStore) -> None:
-    new = keyed("by-key", 1)
-    await store.accept([new])
-    await store.begin(new.id, flow_run_id=None, owner="host/1", lease=60)
+async def test_every_statement_finds_its_rows(store: SqlStore, history_url: str) -> None:
+    scans: dict[str, list[str]] = {}
+    sorts: dict[str, list[str]] = {}
+    for name, case in EVERY_CALL.items():
+        sent: Sent = []
+        await case(store, partial(noted, store, sent))
+        assert sent or name == "compact"
+        lines = [line for plan in await plans(history_url, sent) for line in plan.splitlines()]
+        scans[name] = [line.strip() for line in lines if _scans(line)]
+        sorts[name] = [line.strip() for line in lines if _sorts(line)]
+
+    assert {name: found for name, found in scans.items() if found and name not in READS_ALL} == {}
+    assert {name: found for name, found in sorts.items() if found and name not in SORTS} == {}
 
 
-CALLS: dict[str, tuple[Callable[[SqlStore], Awaitable[Any]], set[str]]] = {
-    "admit": (lambda store: store.admit(limit=100, claim=30), {"waiting", "to_dispatch", "slots"}),
-    "begin unadmitted": (lambda store: begin_one(store), {"waiting", "slots"}),
-    "by rare status": (lambda store: store.executions(status=Status.FAILED), {"status_id"}),
-    "by workflow and status": (
-        lambda store: store.executions(workflow="w1", status=Status.FAILED),
-        {"workflow_status_id"},
-    ),
-    "by workflow": (lambda store: store.executions(workflow="quiet"), {"workflow_id"}),
-    "expired": (lambda store: store.expired(), {"status_id"}),
-    "owned": (lambda store: store.owned("host/"), {"status_id"}),
-    "stale dispatches": (lambda store: store.stale_dispatches(older_than=60, limit=10), {"slots"}),
-    "of flow runs": (lambda store: store.executions_of_flow_runs(["run-of-free"]), {"flow_run_id"}),
-    "of a flow run": (lambda store: store.execution_of_flow_run("run-of-free"), {"flow_run_id"}),
-    "end of newest": (lambda store: store.end_of_newest(10), {"finished_at"}),
-    "backlog": (lambda store: store.backlog(), set()),
-    "oldest accepted": (lambda store: store.oldest_accepted(), set()),
-    "by common status": (lambda store: store.executions(status=Status.SUCCEEDED), set()),
-}
+def _scans(line: str) -> bool:
+    """All of a table that grows, or of an index of it that does."""
+    on_sqlite = re.match(rf"SCAN (?:{GROWING})\b(?: USING (?:COVERING )?INDEX (\w+))?", line)
+    return bool(re.search(rf"Seq Scan on (?:{GROWING})\b", line) or (on_sqlite and on_sqlite[1] not in OPEN))
 
 
-@pytest.mark.parametrize("call", CALLS)
-async def test_it_scans_no_table_of_executions(store: SqlStore, history_url: str, call: str) -> None:
-    ask, indexes = CALLS[call]
-    with sent_by(store) as sent:
-        await ask(store)
-
-    found = [plan for plan in await plans(history_url, sent) if "executions" in plan]
-
-    assert found
-    assert [plan for plan in found for line in plan.splitlines() if _scans_executions(line)] == []
-    assert indexes <= set(re.findall(r"ix_executions_(\w+)", "\n".join(found)))
-
-
-def _scans_executions(line: str) -> bool:
-    on_postgres = "Seq Scan on executions" in line
-    on_sqlite = line.startswith("SCAN executions") and ("USING" not in line or "autoindex" in line)
-    return on_postgres or on_sqlite
-
-
-@pytest.mark.parametrize(
-    ("ask", "index"),
-    [
-        (lambda store: store.wake(limit=100), "ix_waits_due"),
-        (lambda store: store.answer(signal_address("asked"), None, by=None, keep=1), "ix_waits_"),
-        (lambda store: store.wait_at(signal_address("asked")), "ix_waits_address"),
-        (lambda store: store.open_waits(WaitKind.APPROVAL, limit=10), "ix_waits_open"),
-    ],
-    ids=["wake", "answer", "wait at", "open waits"],
-)
-async def test_waits_that_are_over_cost_nothing(
-    store: SqlStore, history_url: str, ask: Callable[[SqlStore], Awaitable[Any]], index: str
-) -> None:
-    with sent_by(store) as sent:
-        await ask(store)
-
-    found = "\n".join(await plans(history_url, sent))
-
-    assert index in found
-    assert "Seq Scan on waits" not in found
-    assert "SCAN waits" not in found.replace("SCAN waits USING INDEX ix_waits", "")
-
-
-SORTS = re.compile(r"Sort Key: (?!lanes\.|overflow\.)|TEMP B-TREE FOR ORDER BY", re.MULTILINE)
-"""Of lanes and overflow there is so little here that PostgreSQL reads all of it."""
-
-
-@pytest.mark.parametrize("call", ["by common status", "by rare status", "by workflow and status", "admit"])
-async def test_it_sorts_nothing(store: SqlStore, history_url: str, call: str) -> None:
-    """Sorting reads the whole queue before it gives the first row."""
-    with sent_by(store) as sent:
-        await CALLS[call][0](store)
-
-    found = [plan for plan in await plans(history_url, sent) if "executions" in plan]
-
-    assert not [plan for plan in found if SORTS.search(plan)]
+def _sorts(line: str) -> bool:
+    return bool(re.search(r"Sort Key: (?!lanes\.|overflow\.)|TEMP B-TREE", line))
 
 
 async def test_admission_sends_as_many_statements_for_a_long_queue_as_for_a_short_one(store: SqlStore) -> None:
@@ -219,7 +165,8 @@ async def test_admission_sends_as_many_statements_for_a_long_queue_as_for_a_shor
     await settle()
 
     async def statements() -> list[str]:
-        with sent_by(store) as sent:
+        sent: Sent = []
+        with noted(store, sent):
             await admitted(store, limit=10)
         return [statement for statement, _ in sent]
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Table, func, select
 from store_builders import DAY, T0, an_execution, ended
 
 from flows.history import Limits, Status, migrations
-from flows.history.database import connect, database_url
+from flows.history.database import database_url, single_transaction
 from flows.history.models import payload_uses, payloads
 from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
@@ -33,14 +33,13 @@ async def store(history_url: str, clock: ManualClock) -> AsyncIterator[SqlStore]
 
 async def count(url: str) -> tuple[int, int]:
     """Large documents, and uses of them."""
-    engine = connect(database_url(url), connections=1, writes=False)
-    async with engine.connect() as connection:
-        counts = [
-            (await connection.execute(select(func.count()).select_from(table))).scalar_one()
-            for table in (payloads, payload_uses)
-        ]
-    await engine.dispose()
-    return counts[0], counts[1]
+
+    def rows(connection: Connection, table: Table) -> int:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+    return await single_transaction(
+        database_url(url), lambda connection: (rows(connection, payloads), rows(connection, payload_uses)), writes=False
+    )
 
 
 async def test_equal_large_documents_are_stored_once(store: SqlStore, history_url: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from store_builders import HOUR, MINUTE, SECOND, T0, a_step, accepted, admitted, begun, get, ids
 
 from flows.history import Hold, Status, migrations
-from flows.history.database import connect, database_url
+from flows.history.database import database_url, single_transaction
 from flows.history.models import metadata
 from flows.history.sql import SqlStore
 from foundation.clock import ManualClock
@@ -49,12 +49,12 @@ EXECUTIONS = [
 
 
 async def write(url: str, statements: list[tuple[str, list[dict[str, object]]]]) -> None:
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.begin() as connection:
+    def insert(connection: Connection) -> None:
         for statement, rows in statements:
             for row in rows:
-                await connection.execute(text(statement), {key: _bound(value, url) for key, value in row.items()})
-    await engine.dispose()
+                connection.execute(text(statement), {key: _bound(value, url) for key, value in row.items()})
+
+    await single_transaction(database_url(url), insert, writes=True)
 
 
 def _bound(value: object, url: str) -> object:
@@ -125,7 +125,7 @@ async def test_executions_and_steps_are_what_they_were(store: SqlStore) -> None:
 async def test_steps_are_saved_where_they_were(store: SqlStore) -> None:
     hold = (await begun(store, "2-runs", owner="other/2")).hold
 
-    assert await store.save_step(hold, a_step("first", started_at=T0 + SECOND))
+    assert await store.save_steps(hold, [a_step("first", started_at=T0 + SECOND)])
 
     steps = (await get(store, "2-runs")).steps
     assert [(step.path, step.status) for step in steps] == [("second", Status.SUCCEEDED), ("first", Status.SUCCEEDED)]
@@ -154,7 +154,7 @@ async def test_new_steps_come_after_the_old_ones(store: SqlStore) -> None:
     execution_id = await accepted(store)
     hold = (await begun(store, execution_id)).hold
     for path in ("b", "a"):
-        await store.save_step(hold, a_step(path))
+        await store.save_steps(hold, [a_step(path)])
 
     assert [step.path for step in (await get(store, execution_id)).steps] == ["b", "a"]
 
@@ -183,23 +183,20 @@ async def test_an_upgraded_database_is_what_a_new_one_is(old: str, tmp_path: Pat
 
 async def from_models(url: str) -> object:
     """What the models make in a schema of their own."""
-    engine = connect(database_url(url), connections=1, writes=True)
-    async with engine.connect() as connection:
-        await connection.execute(text("CREATE SCHEMA models"))
-        await connection.execute(text("SET search_path TO models"))
-        await connection.run_sync(metadata.create_all)
-        found = await connection.run_sync(schema)
-        await connection.rollback()
-    await engine.dispose()
-    return found
+
+    def make_and_look(connection: Connection) -> object:
+        connection.execute(text("CREATE SCHEMA models"))
+        connection.execute(text("SET search_path TO models"))
+        metadata.create_all(connection)
+        found = schema(connection)
+        connection.execute(text("DROP SCHEMA models CASCADE"))
+        return found
+
+    return await single_transaction(database_url(url), make_and_look, writes=True)
 
 
 async def seen(url: str, look: Callable[[Connection], object]) -> object:
-    engine = connect(database_url(url), connections=1, writes=False)
-    async with engine.connect() as connection:
-        found = await connection.run_sync(look)
-    await engine.dispose()
-    return found
+    return await single_transaction(database_url(url), look, writes=False)
 
 
 def how_many_steps(connection: Connection) -> object:

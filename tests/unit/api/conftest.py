@@ -14,7 +14,6 @@ from store_builders import T0
 from flows.history import MemoryStore
 from foundation.clock import ManualClock
 from foundation.settings import Settings
-from ipaas.admission.dispatcher import Dispatcher
 from ipaas.gateway.app import create_app
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.hooks import Hooks
@@ -36,7 +35,7 @@ async def app(tmp_path: Path, store: MemoryStore, clock: ManualClock) -> AsyncIt
     app = create_app(Settings(home=tmp_path))
     async with prefect_client() as client:
         app.state.store, app.state.clock, app.state.prefect = store, clock, client
-        app.state.hooks, app.state.dispatcher = Hooks(store), Dispatcher(store, client)
+        app.state.hooks = Hooks(store)
         app.state.backlog = Backlog(store, limit=10)
         app.state.full_tokens, app.state.read_tokens = ["full-token"], ["read-token"]
         app.state.ui_url = "http://prefect.test"

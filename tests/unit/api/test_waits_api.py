@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from store_builders import T0, begun, finish, get, hold_of, running
 
-from flows.history import MemoryStore, NewWait, Status, WaitKind, signal_address, step_address
+from flows.history import MemoryStore, NewWait, Status, Topic, WaitKind, signal_address, step_address
 from foundation.clock import ManualClock
 
 FORM = {"type": "object", "required": ["amount"], "properties": {"amount": {"type": "number"}}}
@@ -52,6 +53,16 @@ async def test_approvals_are_listed_and_decided(
     assert (await client.get("/approvals")).json()["items"] == []
     [wait] = (await begun(store, execution_id)).waits
     assert (wait.answer, wait.answered_by) == ({"approved": True, "form": {"amount": 3}}, "Ada")
+
+
+async def test_what_was_decided_may_go_on_at_once(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    execution_id = await asking(store)
+    told: list[str] = []
+    async with store.listening(Topic.ACCEPTED, told.append):
+        await client.post(f"/approvals/{execution_id}:ask", json={"decision": "approve"})
+        await asyncio.sleep(0)
+
+    assert told == [""]
 
 
 async def test_an_execution_that_waits_says_what_for(client: httpx.AsyncClient, store: MemoryStore) -> None:

@@ -121,5 +121,5 @@ async def _half_done(store: HistoryStore) -> str:
             "lines[0].look", "log.message", Status.SUCCEEDED, started_at=now, finished_at=now.replace(second=2)
         ),
     ):
-        assert await store.save_step(hold, step)
+        assert await store.save_steps(hold, [step])
     return new.id

@@ -42,7 +42,7 @@ def ended(in_history):
         for one, status in zip(ids, (Status.FAILED, Status.SUCCEEDED), strict=False):
             begun = await store.begin(one, flow_run_id=None, owner="me", lease=60)
             step = StepExecution("first", "log.message", Status.SUCCEEDED, output={"text": "hi"})
-            await store.save_step(begun.hold, step)
+            await store.save_steps(begun.hold, [step])
             error = {"code": "remote", "message": "refused", "step": "second"} if status is Status.FAILED else None
             await store.finish(begun.hold, status, error=error)
 

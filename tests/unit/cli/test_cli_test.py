@@ -203,7 +203,7 @@ def executed(in_history, file):
             await store.accept([NewExecution(one, "ask", published.version, Trigger.WEBHOOK, event, at)])
         begun = await store.begin(ended, flow_run_id=None, owner="me", lease=60)
         output = {"status": 200, "headers": {}, "body": {"left": 3}}
-        await store.save_step(begun.hold, StepExecution("ask", "http.request", Status.SUCCEEDED, output=output))
+        await store.save_steps(begun.hold, [StepExecution("ask", "http.request", Status.SUCCEEDED, output=output)])
         await store.finish(begun.hold, Status.SUCCEEDED, output={"left": 3, "of": ended})
 
     in_history(fill)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -392,10 +392,10 @@ async def test_what_is_done_in_a_loop_is_below_it_in_a_trace(on: Bench, form: st
 class NotKept(MemoryStore):
     """Counts the records of steps, and keeps none."""
 
-    written = 0
+    records = 0
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
-        self.written += 1
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
+        self.records += len(steps)
         return True
 
 
@@ -424,5 +424,6 @@ async def test_the_rounds_of_a_long_loop_are_not_kept(form: str) -> None:
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
 
-    assert on.store.written == (4_002 if form == "function" else 2_002)  # type: ignore[attr-defined]
+    ends = 2_001 if form == "function" else 1_001
+    assert ends - 2 <= on.store.records <= ends + 1  # type: ignore[attr-defined]  # the last go with the execution's
     assert peak < 4  # they are 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -325,9 +325,9 @@ class Outage(MemoryStore):
             self.left -= 1
             raise StorageUnavailable("the history's database is not usable: it is started anew")
 
-    async def save_step(self, hold: Hold, step: StepExecution) -> bool:
+    async def save_steps(self, hold: Hold, steps: Sequence[StepExecution]) -> bool:
         self._answer()
-        return await super().save_step(hold, step)
+        return await super().save_steps(hold, steps)
 
     async def finish(self, *args: Any, **kwargs: Any) -> bool:
         self._answer()

@@ -24,7 +24,7 @@ class NotWritten:
         self.steps: dict[str, StepExecution] = {}
         self.ends, self.most_held = 0, 0
 
-    async def started(self, step: StepExecution) -> None:
+    async def started(self, step: StepExecution, *, is_bound: bool) -> None:
         self.steps[step.path] = step
 
     async def ended(self, step: StepExecution) -> None:
@@ -35,6 +35,8 @@ class NotWritten:
     def forget(self, paths: Iterable[str]) -> None:
         for path in paths:
             self.steps.pop(path, None)
+
+    async def hand_back(self) -> None: ...
 
     async def finish(self, status: Status, *, output: Any = None, error: Any = None, answer: Any = None) -> bool:
         return await self._history.finish(self._hold, status, output=output, error=error, answer=answer)

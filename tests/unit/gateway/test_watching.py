@@ -71,7 +71,8 @@ async def test_the_backlog_is_told_by_workflow_with_the_age_of_its_oldest():
     assert before['ipaas_executions{status="accepted"}'] == 3
     assert after['ipaas_backlog{workflow="orders"}'] == 1
     assert after["ipaas_backlog_oldest_seconds"] == 50
-    assert after['ipaas_executions{status="failed"}'] == 1
+    assert after['ipaas_executions{status="accepted"}'] == 2
+    assert 'ipaas_executions{status="failed"}' not in after  # counting what ended takes ever longer
 
 
 async def test_a_workflow_without_a_backlog_is_told_no_more():

@@ -18,7 +18,7 @@ def test_the_public_names_are_sorted_and_exist() -> None:
 
 
 def test_no_database_library_is_loaded_before_a_store_is_opened() -> None:
-    heavy = "{'sqlalchemy', 'sqlmodel', 'alembic', 'aiosqlite', 'asyncpg', 'prefect'}"
+    heavy = "{'sqlalchemy', 'sqlmodel', 'alembic', 'sqlite3', 'asyncpg', 'prefect'}"
     script = f"import sys, flows.history; print({heavy} & set(sys.modules))"
 
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -49,7 +49,7 @@ def test_another_database_is_refused_by_name(url: str, complaint: str) -> None:
 
 
 def test_the_driver_is_chosen_here_whatever_the_url_says() -> None:
-    assert database_url("sqlite+pysqlite:///a.db").drivername == "sqlite+aiosqlite"
+    assert database_url("sqlite+pysqlite:///a.db").drivername == "sqlite+pysqlite"
     assert database_url("postgresql+psycopg://host/db").drivername == "postgresql+asyncpg"
 
 

@@ -18,7 +18,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from store_builders import T0, accepted, get
 
-from flows.history import Execution, Key, MemoryStore, Status, Trigger
+from flows.history import Execution, Key, MemoryStore, Status, Topic, Trigger
 from flows.history.documents import Document, to_document
 from flows.on_prefect.internals import BULK_LIMIT
 from foundation.clock import ManualClock
@@ -429,15 +429,19 @@ async def test_it_goes_on_when_prefect_is_back(
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_poke_starts_it_at_once(
-    store: MemoryStore, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by_notice", [True, False], ids=["a notice", "a poke"])
+async def test_who_is_woken_starts_it_at_once(
+    store: MemoryStore, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch, by_notice: bool
 ) -> None:
     monkeypatch.setattr(dispatcher, "TICK_SECONDS", 3600)
     running = asyncio.create_task(handing_over.run())
     await asyncio.sleep(0.01)
     execution_id = await accepted(store)
 
-    handing_over.poke()
+    if by_notice:
+        store.announce(Topic.ACCEPTED)
+    else:
+        handing_over.poke()
 
     async with asyncio.timeout(10):
         while not (await get(store, execution_id)).flow_run_id:

@@ -116,7 +116,7 @@ def test_a_worker_starts_no_more_than_it_may_have() -> None:
     started = [lanes.start_next() for _ in range(3)]
 
     assert [turn is not None for turn in started] == [True, True, False]
-    assert lanes.is_full
+    assert lanes.room == 0
 
 
 def test_a_lane_at_its_limit_lets_the_others_pass() -> None:

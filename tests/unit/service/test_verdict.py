@@ -189,3 +189,26 @@ def test_a_run_that_is_paused_goes_on_once_its_execution_has_its_turn(
     """What somebody paused by himself is left alone."""
     accepted = ExecutionFacts(Status.ACCEPTED, is_admitted=admitted)
     assert decide(RunFacts(PAUSED, state_name=name), accepted) is verdict
+
+
+@pytest.mark.parametrize(
+    ("run", "execution", "verdict"),
+    [
+        (None, ExecutionFacts(Status.RUNNING, is_held=True, is_express=True), Verdict.LEAVE),
+        (None, ExecutionFacts(Status.RUNNING, is_express=True, runs=1), Verdict.HAND_BACK),
+        (None, ExecutionFacts(Status.RUNNING, is_express=True, runs=20), Verdict.GIVE_UP),
+        (RunFacts(StateType.RUNNING, age=99), ExecutionFacts(Status.RUNNING, is_express=True), Verdict.HAND_BACK),
+        (RunFacts(StateType.RUNNING, age=99), ExecutionFacts(Status.SUCCEEDED, is_express=True), Verdict.LEAVE),
+        (RunFacts(StateType.PAUSED, age=99), ExecutionFacts(Status.WAITING, is_express=True), Verdict.LEAVE),
+        (RunFacts(StateType.CANCELLING), ExecutionFacts(Status.WAITING, is_express=True), Verdict.CANCEL),
+        (
+            RunFacts(StateType.CANCELLING),
+            ExecutionFacts(Status.RUNNING, is_held=True, is_express=True),
+            Verdict.ASK_TO_CANCEL,
+        ),
+    ],
+)
+def test_an_express_execution_is_the_history_s_alone(
+    run: RunFacts | None, execution: ExecutionFacts, verdict: Verdict
+) -> None:
+    assert decide(run, execution) is verdict
