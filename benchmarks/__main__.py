@@ -1,8 +1,8 @@
 """`make bench`: the same work for prefect-ipaas and its peers, and the benchmarks of single parts.
 
 The tables go to the standard output, everything that was measured to .bench/results.json. A run with all peers writes
-docs/performance.md, too; one with some goes to .bench/results-of-some.json. `--render` makes page and tables anew of the
-last run with all peers.
+docs/performance.md, too; one with some goes to .bench/results-of-some.json. `--render` makes page and tables anew of
+the last run with all peers.
 """
 
 from __future__ import annotations
