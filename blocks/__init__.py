@@ -23,7 +23,11 @@ if TYPE_CHECKING:
         save_credential,
     )
     from blocks.keyring import Keyring, add_key, default_keyring, use_keyring
+    from blocks.oauth2 import OAuth2
+    from blocks.service_accounts import GitHubApp, GoogleServiceAccount
     from blocks.source import MemoryCredentials, PrefectCredentials
+    from blocks.token_credential import TokenCredential
+    from blocks.token_state import MemoryTokens, TokenState, TokenStore
 
 # Read by `__getattr__`, so that the settings can be read before Prefect is imported: Prefect takes its own settings
 # from the environment when it is imported, and the command line sets them first.
@@ -34,10 +38,17 @@ _MODULES = {
     "BearerToken": "blocks.credential_types",
     "Credential": "blocks.credential",
     "CredentialField": "blocks.credential",
+    "GitHubApp": "blocks.service_accounts",
+    "GoogleServiceAccount": "blocks.service_accounts",
     "Keyring": "blocks.keyring",
     "MemoryCredentials": "blocks.source",
+    "MemoryTokens": "blocks.token_state",
+    "OAuth2": "blocks.oauth2",
     "PrefectCredentials": "blocks.source",
     "StoredCredential": "blocks.documents",
+    "TokenCredential": "blocks.token_credential",
+    "TokenState": "blocks.token_state",
+    "TokenStore": "blocks.token_state",
     "WebhookSecret": "blocks.credential_types",
     "add_key": "blocks.keyring",
     "credential_type": "blocks.credential",
@@ -58,10 +69,17 @@ __all__ = [
     "BearerToken",
     "Credential",
     "CredentialField",
+    "GitHubApp",
+    "GoogleServiceAccount",
     "Keyring",
     "MemoryCredentials",
+    "MemoryTokens",
+    "OAuth2",
     "PrefectCredentials",
     "StoredCredential",
+    "TokenCredential",
+    "TokenState",
+    "TokenStore",
     "WebhookSecret",
     "add_key",
     "credential_type",
@@ -76,8 +94,13 @@ __all__ = [
 ]
 
 
+_TYPES = ("blocks.credential_types", "blocks.oauth2", "blocks.service_accounts")
+"""Whoever asks for the known types finds these."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module("blocks.credential_types")  # whoever asks for the known types finds these
+    for module in _TYPES:
+        import_module(module)
     return getattr(import_module(_MODULES[name]), name)

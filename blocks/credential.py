@@ -8,7 +8,7 @@ clear; a type that declares one is refused when it is defined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +21,7 @@ from pydantic import ConfigDict, PrivateAttr, SecretStr, ValidationError, Valida
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from blocks.keyring import Keyring, default_keyring
+from blocks.references import is_reference
 from blocks.sealed_text import Place, is_placeholder, is_sealed, parse
 from foundation.errors import CredentialError
 from foundation.masking import Masker, process_masker
@@ -65,6 +66,8 @@ class Credential(Block):
     _keyring: Keyring | None = PrivateAttr(default=None)
     _masker: Masker | None = PrivateAttr(default=None)
     _holder: _Holder = PrivateAttr(default_factory=lambda: _Holder())
+    _resolved: dict[str, str] = PrivateAttr(default_factory=dict)
+    """What references stand for."""
     _document: str | None = PrivateAttr(default=None)
     """The name that every seal must be bound to; None: Prefect's name, or none yet."""
     _bound: dict[str, str | None] = PrivateAttr(default_factory=dict)
@@ -95,7 +98,8 @@ class Credential(Block):
         for name in cls._binds:
             if declared.get(name) is not str:
                 raise TypeError(f"{cls.__name__}._binds: {name} is no field of type str")
-        BLOCK_TYPES[cls.get_block_type_slug()] = cls  # Prefect warns of a slug that is taken
+        if "_is_base" not in vars(cls):
+            BLOCK_TYPES[cls.get_block_type_slug()] = cls  # Prefect warns of a slug that is taken
 
     @field_validator("*", mode="after")
     @classmethod
@@ -190,7 +194,7 @@ class Credential(Block):
             credential = cls.model_validate(dict(values))
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False, include_context=False)
-            said = [f"{'.'.join(map(str, fault['loc']))}: {cls._said(fault)}" for fault in faults]
+            said = [": ".join(filter(None, (".".join(map(str, fault["loc"])), cls._said(fault)))) for fault in faults]
             raise CredentialError(f"a credential of type {slug} is not valid: {'; '.join(said)}") from None
         finally:
             _sealing.reset(token)
@@ -211,11 +215,32 @@ class Credential(Block):
         """
         for name in self.secret_fields():
             value = getattr(self, name)
+            items = value if isinstance(value, list) else [value]
+            if any(is_reference(secret) and secret not in self._resolved for secret in self._opened(name, items)):
+                continue  # what it refers to is not known yet
             if isinstance(value, list):
                 for item in value:
                     self._open(name, item)
             else:
                 self.reveal(name)
+
+    def references(self) -> list[str]:
+        """What its secrets refer to, as in `env:NAME`: each is kept elsewhere, and asked for when it is used.
+
+        Raises:
+            CredentialError: as `reveal`.
+        """
+        found: list[str] = []
+        for name in self.secret_fields():
+            value = getattr(self, name)
+            found += filter(is_reference, self._opened(name, value if isinstance(value, list) else [value]))
+        return found
+
+    def resolve(self, values: Mapping[str, str]) -> None:
+        """Gives it what its references stand for now. That is kept in this process alone."""
+        if values != self._resolved:
+            self._resolved = dict(values)
+            self.open_all()
 
     def forget(self) -> None:
         """Ends the masking of what was opened, for a credential that was replaced: what another one shares with it
@@ -243,9 +268,18 @@ class Credential(Block):
         sealed = value.get_secret_value()
         if not sealed:
             return ""
-        secret = (self._keyring or default_keyring()).open(sealed, *self._places(field))
+        [secret] = self._opened(field, [value])
+        if is_reference(secret):
+            if secret not in self._resolved:
+                raise CredentialError(f"{field} refers to {secret}, which is asked for when an action uses it")
+            secret = self._resolved[secret]
         self._hide(secret)
         return secret
+
+    def _opened(self, field: str, values: Iterable[SecretStr]) -> list[str]:
+        """What was sealed: secrets, or references to them."""
+        ring, places = self._keyring or default_keyring(), self._places(field)
+        return [ring.open(sealed, *places) for value in values if (sealed := value.get_secret_value())]
 
     def _hide(self, text: str) -> None:
         """Masks `text`, which shows a secret, until this credential is forgotten."""

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from blocks.credential import Credential
 from blocks.documents import Connect, load_credential, prefect_client
 from blocks.keyring import Keyring, default_keyring
+from blocks.token_credential import TokenCredential
 from foundation.clock import Clock, SystemClock
 from foundation.errors import CredentialError
 from foundation.masking import Masker, process_masker
@@ -167,10 +168,14 @@ class MemoryCredentials:
     """Credentials from a dict, for tests and for runs without a server: `{"team-slack": {"token": "xoxb-…"}}`."""
 
     def __init__(
-        self, credentials: Mapping[str, Credential | Mapping[str, Any]], *, masker: Masker = process_masker
+        self,
+        credentials: Mapping[str, Credential | Mapping[str, Any]],
+        *,
+        masker: Masker = process_masker,
+        keyring: Keyring | None = None,
     ) -> None:
         self._credentials, self._masker = dict(credentials), masker
-        self._keyring = Keyring.generate()
+        self._keyring = keyring or Keyring.generate()
 
     async def get(self, name: str, kind: type[C]) -> C:
         """The credential called `name`, opened.
@@ -188,4 +193,6 @@ class MemoryCredentials:
         else:
             raise CredentialError(f"credential {name!r} is of type {given.get_block_type_slug()}, not {slug}")
         credential.open_all()
+        if isinstance(credential, TokenCredential):
+            credential.use(f"access-token-of-{name}")  # which whoever really gets tokens replaces
         return credential

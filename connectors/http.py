@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, TypedDict
 
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
+from blocks.oauth2 import OAuth2
+from blocks.service_accounts import GitHubApp, GoogleServiceAccount
 from connectors.kit.action import Url, action
-from connectors.kit.answer import Answer
 from connectors.kit.api import Api
 from connectors.kit.auth import Proof, basic, bearer
 from foundation.duration import Seconds
@@ -18,6 +18,9 @@ API = Api(
     auth={
         BearerToken: bearer("token"),
         BasicAuth: basic("username", "password"),
+        OAuth2: bearer("access_token"),
+        GoogleServiceAccount: bearer("access_token"),
+        GitHubApp: bearer("access_token"),
         ApiKey: lambda credential: Proof(headers={credential.header: credential.reveal("key")}),
     },
     idempotency_header="Idempotency-Key",
@@ -61,7 +64,8 @@ async def request(
         body: the body, as text.
         timeout: seconds, or `30s` and the like, for one attempt; default: 5 s to connect, then 30 s of silence.
         expect: statuses from 400 on that don't fail the step.
-        credential: the name of a credential of type basic, bearer or api-key.
+        credential: the name of a credential of type basic, bearer, api-key, oauth2,
+            google-service-account or github-app.
 
     Returns:
         Status, headers (their names in lower case) and body.
@@ -80,15 +84,4 @@ async def request(
         expect=expect or (),
         credential=credential,
     )
-    return {"status": answer.status, "headers": dict(answer.headers), "body": _body(answer)}
-
-
-def _body(answer: Answer) -> Any:
-    if not answer.content:
-        return None
-    if answer.is_json:
-        return answer.json()
-    try:
-        return answer.text()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(answer.content).decode()}
+    return {"status": answer.status, "headers": dict(answer.headers), "body": answer.value()}

@@ -42,7 +42,7 @@ from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas.checking import CATALOG
 from ipaas.cli import app
-from ipaas.gateway.api import router
+from ipaas.gateway import api, credentials_api, waits_api
 
 DOCS: Final = Path(__file__).parent
 _GENERATED: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -76,7 +76,7 @@ def _credential_types() -> list[tuple[str, type[Credential]]]:
     return [
         (slug, kind)
         for slug, kind in sorted(BLOCK_TYPES.items())
-        if kind.__module__ in (*ours, "blocks.credential_types")
+        if ".".join(kind.__module__.split(".")[:2]) in (*ours, "blocks.credential_types")
     ]
 
 
@@ -251,7 +251,8 @@ def _default(parameter: Any) -> str:
 def routes() -> str:
     """The management API's routes, from its OpenAPI document."""
     service = FastAPI()
-    service.include_router(router)
+    for part in (api, waits_api, credentials_api):
+        service.include_router(part.router)
     rows = []
     for path, methods in service.openapi()["paths"].items():
         for method, operation in methods.items():

@@ -22,12 +22,32 @@ class ConnectorSettings(BaseModel):
     base_url: str | None = None
 
 
+class VaultSettings(BaseModel):
+    """How Vault, or OpenBao, is asked: `IPAAS_VAULT__URL=…`. With a token, or with an AppRole's two ids."""
+
+    url: str | None = None
+    token: SecretStr | None = None
+    role_id: str | None = None
+    secret_id: SecretStr | None = None
+    namespace: str | None = None
+
+
+class AwsSettings(BaseModel):
+    """How AWS is asked: `IPAAS_AWS__REGION=…`. Who we are there, AWS's own environment says."""
+
+    region: str | None = None
+    endpoint: str | None = None
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="IPAAS_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
     )
 
     home: Path = Field(default=Path("~/.ipaas"), description="Where the embedded set-up keeps its files.")
+    project: Path = Field(
+        default=Path("."), description="The folder of the project, whose `apis` has its pinned OpenAPI documents."
+    )
     database_url: str | None = Field(
         default=None, description="sqlite:///… or postgresql://…; default: SQLite in the home."
     )
@@ -38,6 +58,9 @@ class Settings(BaseSettings):
         default=None, description="The management API's bearer token; default: a file in the home."
     )
     api_read_token: SecretStr | None = Field(default=None, description="A second bearer token, which may only read.")
+    against_token: SecretStr | None = Field(
+        default=None, description="The token for the platform that `ipaas check --against` asks; default: api_token."
+    )
     prefect_ui_url: str | None = Field(
         default=None, description="Prefect's UI as people reach it; for links to flow runs."
     )
@@ -115,9 +138,19 @@ class Settings(BaseSettings):
         description="Comma-separated networks or hosts that addresses from data and redirects may reach, though they "
         "are not public.",
     )
+    secrets_ttl: Seconds = Field(
+        default=300, description="How long a secret that is kept elsewhere is used before it is asked for again."
+    )
+    secrets_dirs: Annotated[list[Path], NoDecode] = Field(
+        default=[Path("/run/secrets")], description="Comma-separated folders that `file:` may read secrets from."
+    )
+    vault: VaultSettings = Field(
+        default=VaultSettings(), description="Per field: url, token, role_id, secret_id, namespace; for `vault:`."
+    )
+    aws: AwsSettings = Field(default=AwsSettings(), description="Per field: region, endpoint; for `aws:`.")
     connectors: dict[str, ConnectorSettings] = Field(default={}, description="Per connector: base_url.")
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "project", mode="after")
     @classmethod
     def _expand(cls, home: Path) -> Path:
         return home.expanduser().absolute()
@@ -133,7 +166,7 @@ class Settings(BaseSettings):
             raise ValueError("write it as user:password, in printable ASCII")  # the value itself is not for the message
         return value
 
-    @field_validator("encryption_keys", "cors_origins", "prefect_hosts", "egress_allow", mode="before")
+    @field_validator("encryption_keys", "cors_origins", "prefect_hosts", "egress_allow", "secrets_dirs", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -6,14 +6,15 @@ Prefect is imported by who connects to it: a command that reads the history has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from flows.history import HistoryStore, Limits, open_store
-from foundation.errors import ConfigurationError
+from foundation.errors import ConfigurationError, StorageUnavailable
 from foundation.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ async def history(settings: Settings) -> AsyncIterator[HistoryStore]:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def history_if_any(settings: Settings) -> AsyncIterator[HistoryStore | None]:
+    """The history; None when there is none yet, or it does not answer."""
+    async with AsyncExitStack() as opened:
+        store = None
+        with contextlib.suppress(ConfigurationError, StorageUnavailable):
+            store = await opened.enter_async_context(history(settings))
+        yield store
 
 
 @asynccontextmanager

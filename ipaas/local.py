@@ -16,6 +16,7 @@ import httpx
 from blocks import PrefectCredentials
 from connectors.kit.call import CredentialSource, Services
 from connectors.kit.http_client import network, new_client
+from connectors.kit.usable_credentials import usable_credentials
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
 from flows.engine.outside import HistoryOutside
@@ -28,7 +29,7 @@ from flows.language.event import Event
 from flows.language.step import Answer, Ended
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
-from flows.on_prefect.process import use_runtime
+from flows.on_prefect.process import tokens_of_platform, use_runtime
 from flows.testing.case_text import case_of_exchanges
 from flows.testing.recording import RecordingTransport, UsedCredentials
 from flows.testing.requests import EVERY_REQUEST_HAS, noted
@@ -64,15 +65,26 @@ async def run_local(flow: WorkflowFlow, event: Event, settings: Settings) -> Exe
 
     Credentials come from the running platform; a step that needs one fails when there is no platform.
     """
-    return await _run_here(flow, event, settings, network(settings.egress_allow), PrefectCredentials(connect=prefect))
+    async with _of_platform(settings) as credentials:
+        return await _run_here(flow, event, settings, network(settings.egress_allow), credentials)
 
 
 async def run_and_record(flow: WorkflowFlow, event: Event, settings: Settings) -> tuple[Execution, dict[str, Any]]:
     """As `run_local`; and a test case that has the requests and answers, secrets masked."""
     transport = RecordingTransport(network(settings.egress_allow))
-    credentials = UsedCredentials(PrefectCredentials(connect=prefect))
-    execution = await _run_here(flow, event, settings, transport, credentials)
-    return execution, case_of_exchanges(execution, transport.exchanges, credentials.used, process_masker)
+    async with _of_platform(settings) as credentials:
+        used = UsedCredentials(credentials)
+        execution = await _run_here(flow, event, settings, transport, used)
+    return execution, case_of_exchanges(execution, transport.exchanges, used.used, process_masker)
+
+
+@asynccontextmanager
+async def _of_platform(settings: Settings) -> AsyncIterator[CredentialSource]:
+    """The running platform's credentials. Their tokens are asked for beside what a workflow sends: no case has them."""
+    async with tokens_of_platform(settings) as tokens, new_client(egress_allow=settings.egress_allow) as http:
+        stored, clock = PrefectCredentials(connect=prefect), SystemClock()
+        async with usable_credentials(stored, tokens, http, settings, clock=clock, masker=process_masker) as usable:
+            yield usable
 
 
 async def _run_here(

@@ -24,6 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from blocks.credential import Credential
+from blocks.token_credential import NoToken
 from connectors.kit.call import CredentialSource, StepOptions, current_call, current_runner
 from connectors.kit.description import UNRENDERED, URL, Description, describe, marked
 from connectors.kit.direct import script_runner
@@ -57,18 +58,33 @@ class Action(Task[P, R]):
         documentation: the address of the vendor's page.
         unrendered: the parameters that are handed over as they are written.
         urls: those that are addresses.
+        narrowed_by: as `Description.narrowed_by`.
         step_options: what `with_id`, `with_retry` and `with_timeout` said.
     """
 
     def __init__(
-        self, function: Callable[P, R], *, name: str, credential: tuple[type[Credential], ...], **options: Any
+        self,
+        function: Callable[P, R],
+        *,
+        name: str,
+        credential: tuple[type[Credential], ...],
+        signature: inspect.Signature | None = None,
+        documentation: str = "",
+        narrowed_by: str = "",
+        **options: Any,
     ) -> None:
-        self.signature = _signature(function, name, takes_credential=bool(credential))
+        """
+        Args:
+            signature, documentation: what the function does not say itself: one that takes any arguments and checks
+                them itself.
+        """
+        self.signature = signature or _signature(function, name, takes_credential=bool(credential))
+        self.narrowed_by, self._checks_itself = narrowed_by, signature is not None
         self.action_name, self.credential = name, credential
         given = self.signature.parameters.get("credential")
         self.credential_required = given is not None and given.default is inspect.Parameter.empty
         self.unrendered, self.urls = (frozenset(marked(self.signature, mark)) for mark in (UNRENDERED, URL))
-        self.documentation = _documentation(function, name)
+        self.documentation = documentation if signature else _documentation(function, name)
         self.step_options = StepOptions()
         self._function = function
         ours: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE, "retries": 0}
@@ -83,7 +99,8 @@ class Action(Task[P, R]):
     def described(self) -> Description:
         """What can be known of it without running it."""
         kinds = [kind.get_block_type_slug() for kind in self.credential]
-        return describe(self.action_name, self.signature, inspect.getdoc(self.fn) or "", kinds)
+        known = describe(self.action_name, self.signature, inspect.getdoc(self.fn) or "", kinds)
+        return replace(known, narrowed_by=self.narrowed_by)
 
     def with_options(self, **options: Any) -> Action[P, R]:
         """The same action with other Prefect task options."""
@@ -128,10 +145,12 @@ class Action(Task[P, R]):
 
     def _as_step(self, function: Callable[P, Any]) -> Callable[P, Any]:
         # Workflows render to whatever type the data has: a number where a string is wanted becomes its text.
-        @validate_call(config=ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True))
         @wraps(function)
-        def checked(*args: P.args, **arguments: P.kwargs) -> Any:  # not async, so that it checks when it is called
+        def called(*args: P.args, **arguments: P.kwargs) -> Any:  # not async, so that it checks when it is called
             return function(*args, **arguments)
+
+        config = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+        checked = called if self._checks_itself else validate_call(config=config)(called)
 
         @wraps(function)
         async def as_step(*args: P.args, **arguments: P.kwargs) -> Any:
@@ -157,7 +176,11 @@ class Action(Task[P, R]):
 
 
 def action(
-    name: str, *, credential: type[Credential] | tuple[type[Credential], ...] = (), **options: Any
+    name: str,
+    *,
+    credential: type[Credential] | tuple[type[Credential], ...] = (),
+    narrowed_by: str = "",
+    **options: Any,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Action[P, Coroutine[Any, Any, T]]]:
     """Registers an async function as the action `name`, which is `connector.verb_object`.
 
@@ -167,13 +190,14 @@ def action(
 
     Args:
         credential: the type it takes, or several.
+        narrowed_by: as `Description.narrowed_by`.
         options: further options of Prefect's task.
 
     Raises:
         TypeError: the function is not written that way; the message says what is missing.
     """
     kinds = credential if isinstance(credential, tuple) else (credential,)
-    return lambda function: Action(function, name=name, credential=kinds, **options)
+    return lambda function: Action(function, name=name, credential=kinds, narrowed_by=narrowed_by, **options)
 
 
 async def opened(name: str, *kinds: type[C]) -> C:
@@ -189,7 +213,7 @@ async def opened(name: str, *kinds: type[C]) -> C:
         try:
             credential = await credentials.get(name, kind)
         except CredentialError as error:
-            if error.retriable or len(kinds) == 1:
+            if error.retriable or len(kinds) == 1 or isinstance(error, NoToken):
                 raise
             faults.append(str(error))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json as jsonlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,21 @@ class Answer:
         except (IndexError, TypeError, AttributeError) as error:
             message = f"{self.source} answered in an unknown form: {error}"
             raise RemoteError(message, status=self.status) from None
+
+    def value(self) -> Any:
+        """The body as workflows have it: JSON parsed, else text; None if it is empty, `{"base64": …}` if it is binary.
+
+        Raises:
+            RemoteError: it says that it is JSON, and is none.
+        """
+        if not self.content:
+            return None
+        if self.is_json:
+            return self.json()
+        try:
+            return self.text()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(self.content).decode()}
 
     def text(self) -> str:
         """The body as text, in the charset it declares, else UTF-8.

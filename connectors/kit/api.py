@@ -17,12 +17,14 @@ async def create_label(*, order: str, credential: str) -> Label:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypedDict, Unpack
 from urllib.parse import quote, urljoin, urlsplit
 
 from blocks.credential import Credential
+from blocks.token_credential import TokenCredential
 from connectors.kit.action import opened
 from connectors.kit.answer import Answer
 from connectors.kit.auth import Auth, Proof
@@ -89,10 +91,10 @@ class Api:
             ActionError: as `http_client.request`, or a value of `at` can't be part of a path.
             CredentialError: the credential can't be used.
         """
-        proof, base = await self._proof(options.get("credential"))
-        url = self._url(base, path, options.get("at", {}))
+        credential = await self._opened(options.get("credential"))
+        url = self._url(self._base(credential, options), path, options.get("at", {}))
         key = {self._idempotency_header: current_call.get().idempotency_key} if self._idempotency_header else {}
-        return await self._send(method, url, proof, options, key if method.upper() in {"POST", "PATCH"} else {})
+        return await self._send(method, url, credential, options, key if method.upper() in {"POST", "PATCH"} else {})
 
     async def items(
         self,
@@ -115,8 +117,8 @@ class Api:
             RemoteError: a page is not what it should be, or leads to another host.
             ActionError: as `request`, or there are more pages than one list may have.
         """
-        proof, base = await self._proof(options.get("credential"))
-        url = self._url(base, path, options.get("at", {}))
+        credential = await self._opened(options.get("credential"))
+        url = self._url(self._base(credential, options), path, options.get("at", {}))
 
         async def ask(wanted: Next) -> Answer:
             asked: Options
@@ -125,25 +127,31 @@ class Api:
                 if _origin(following) != _origin(url):  # it would be sent the credential
                     raise RemoteError(f"{urlsplit(url).netloc} has its next page on another host", status=200)
                 asked = {**options, "query": None}
-                return await self._send("GET", following, proof, asked)
+                return await self._send("GET", following, credential, asked)
             if method == "POST":
                 asked = {**options, "json": {**(options.get("json") or {}), **wanted.parameters}}
             else:
                 asked = {**options, "query": {**(options.get("query") or {}), **wanted.parameters}}
-            return await self._send(method, url, proof, asked)
+            return await self._send(method, url, credential, asked)
 
         return await all_items(ask, paginator, found_at=found_at, limit=limit)
 
-    async def _proof(self, name: str | None) -> tuple[Proof, str | None]:
-        """The credential's proof, and where it says that the API is."""
-        if name is None:
-            return Proof(), self._base_url if isinstance(self._base_url, str) else None
-        credential = await opened(name, *self.auth)
+    async def _opened(self, name: str | None) -> Credential | None:
+        return await opened(name, *self.auth) if name is not None else None
+
+    def _base(self, credential: Credential | None, options: Options) -> str | None:
+        """Where the credential says that the API is."""
+        if not callable(self._base_url):
+            return self._base_url
+        with _naming(options.get("credential")):
+            return self._base_url(credential) if credential else None
+
+    def _proof(self, credential: Credential | None, name: str | None) -> Proof:
+        if credential is None:
+            return Proof()
         prove = next(prove for kind, prove in self.auth.items() if isinstance(credential, kind))
-        try:
-            return prove(credential), self._base_url(credential) if callable(self._base_url) else self._base_url
-        except CredentialError as error:
-            raise CredentialError(f"credential {name!r}: {error}") from None
+        with _naming(name):
+            return prove(credential)
 
     def _url(self, base: str | None, path: str, at: Mapping[str, Any]) -> str:
         filled = path.format_map({name: _segment(name, value) for name, value in at.items()}) if at else path
@@ -154,8 +162,25 @@ class Api:
         return f"{place}{vendors.path.rstrip('/')}{filled}{f'?{vendors.query}' if vendors.query else ''}"
 
     async def _send(
-        self, method: str, url: str, proof: Proof, options: Options, headers: Mapping[str, str] = NO_HEADERS
+        self,
+        method: str,
+        url: str,
+        credential: Credential | None,
+        options: Options,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Answer:
+        """Sends it; once more with another access token when the one that it carried is refused."""
+        try:
+            return await self._sent(method, url, credential, options, headers)
+        except RemoteError as error:
+            if error.status != 401 or not isinstance(credential, TokenCredential) or not await credential.renewed():
+                raise
+        return await self._sent(method, url, credential, options, headers)
+
+    async def _sent(
+        self, method: str, url: str, credential: Credential | None, options: Options, headers: Mapping[str, str]
+    ) -> Answer:
+        proof = self._proof(credential, options.get("credential"))
         own = {**self._headers, **(options.get("headers") or {})}
         known = {name.lower() for name in own}
         return await request(
@@ -173,6 +198,15 @@ class Api:
             timeout=options.get("timeout"),
             trusted_host=self._base_url is not None,
         )
+
+
+@contextmanager
+def _naming(name: str | None) -> Iterator[None]:
+    """Faults of a credential say whose they are."""
+    try:
+        yield
+    except CredentialError as error:
+        raise CredentialError(f"credential {name!r}: {error}") from None
 
 
 def given(**arguments: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
@@ -35,6 +36,7 @@ class Description:
         credential_types: the types it takes; empty: none.
         unrendered: the arguments that are handed over as they are written.
         urls: those that are addresses.
+        narrowed_by: the function, as `module:name`, that knows more of the action for certain arguments; empty: none.
     """
 
     name: str
@@ -46,6 +48,19 @@ class Description:
     credential_required: bool = False
     unrendered: Collection[str] = ()
     urls: Collection[str] = ()
+    narrowed_by: str = ""
+
+    def narrowed(self, written: Mapping[str, Json]) -> Description:
+        """What is known of the action for arguments as an author wrote them.
+
+        Raises:
+            ConfigurationError: they name something that there is not, or that can't be read.
+        """
+        if not self.narrowed_by:
+            return self
+        module, _, name = self.narrowed_by.partition(":")
+        found: Description = getattr(import_module(module), name)(self, written)
+        return found
 
     def as_data(self) -> dict[str, Json]:
         return {key: value for key, value in asdict(self).items() if value}

@@ -2,14 +2,14 @@
 
 The built-in connectors' are read from `connectors/descriptions.json`. It says which source each was made from: a
 connector that was changed since is loaded, and so are those that packages register. `python docs/generate.py` writes
-the file anew.
+the file anew. Those of the project's OpenAPI documents are made of the documents.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -22,7 +22,7 @@ from connectors.webhooks.scheme import Scheme
 GROUP: Final = "ipaas.connectors"
 """The entry point group through which packages register connectors."""
 FOLDER: Final = Path(__file__).parent.parent
-"""Each of its modules is a built-in connector."""
+"""Each of its modules is a built-in connector, and so is each of its folders that has a module `actions`."""
 FILE: Final = FOLDER / "descriptions.json"
 
 
@@ -33,15 +33,27 @@ class _Descriptions(Mapping[str, Description]):
         connector = name.partition(".")[0]
         if connector in _written():
             return _written_actions()[name]
-        if connector in _sources() or _has_plugins():
+        if connector in _sources() or (_has_plugins() and name in _loaded()):
             return _loaded()[name]
+        if pinned_names(connector):
+            found: Description | None = import_module("connectors.openapi.described").describe_pinned(name)
+            if found is not None:
+                return found
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        known = self._all()
+        return iter(sorted([*known, *(name for name in pinned_names() if name not in known)]))
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._has(name)
+
+    def _has(self, name: str) -> bool:
+        connector = name.partition(".")[0]
+        return name in self._all() or (connector not in _sources() and name in pinned_names(connector))
 
     def _all(self) -> Mapping[str, Description]:
         return _written_actions() if _is_complete() else _loaded()
@@ -49,6 +61,21 @@ class _Descriptions(Mapping[str, Description]):
 
 DESCRIPTIONS: Final[Mapping[str, Description]] = _Descriptions()
 """Asking for what is not in the file raises as `connectors.kit.registry.registry`."""
+
+
+def pinned_names(connector: str | None = None) -> Collection[str]:
+    """The actions of the project's OpenAPI documents, or of the one that this connector is.
+
+    Raises:
+        ConfigurationError: a document can't be used.
+    """
+    found: Collection[str] = import_module("connectors.openapi.project").action_names(connector)
+    return found
+
+
+def module_of(connector: str) -> str:
+    """The module that has a built-in connector's actions."""
+    return f"connectors.{connector}.actions" if (FOLDER / connector).is_dir() else f"connectors.{connector}"
 
 
 @cache
@@ -64,7 +91,7 @@ def file_text() -> str:
     """What the file should be."""
     known = {}
     for name, source in _sources().items():
-        kept = vars(import_module(f"connectors.{name}")).values()
+        kept = vars(import_module(module_of(name))).values()
         descriptions = [one.described for one in kept if isinstance(getattr(one, "described", None), Description)]
         presets = [one for one in kept if isinstance(one, Scheme)]
         known[name] = {
@@ -93,7 +120,7 @@ def _written_actions() -> Mapping[str, Description]:
 
 @cache
 def _loaded() -> Mapping[str, Description]:
-    actions = import_module("connectors.kit.registry").registry()
+    actions = import_module("connectors.kit.registry").load_connectors()
     return {name: action.described for name, action in actions.items()}
 
 
@@ -109,5 +136,6 @@ def _is_complete() -> bool:
 @cache
 def _sources() -> Mapping[str, str]:
     """The built-in connectors, each with the hash of its source."""
-    files = sorted(path for path in FOLDER.glob("*.py") if path.stem != "__init__")
-    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+    modules = {path.stem: path for path in FOLDER.glob("*.py") if path.stem != "__init__"}
+    modules |= {path.parent.name: path for path in FOLDER.glob("*/actions.py")}
+    return {name: hashlib.sha256(modules[name].read_bytes()).hexdigest()[:16] for name in sorted(modules)}

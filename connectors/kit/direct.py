@@ -8,10 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 from blocks.source import PrefectCredentials
+from blocks.token_state import MemoryTokens
 from connectors.kit.attempts import run_attempts
 from connectors.kit.call import Call, Called, Services
 from connectors.kit.http_client import new_client
 from connectors.kit.retry import RetryPolicy
+from connectors.kit.usable_credentials import usable_credentials
 from foundation.clock import SystemClock
 from foundation.errors import ActionError
 from foundation.masking import process_masker
@@ -52,16 +54,24 @@ async def script_runner() -> AsyncIterator[DirectRunner]:
     """
     settings = Settings()
     async with new_client(egress_allow=settings.egress_allow) as http:
-        yield DirectRunner(
-            Services(
-                http=http,
-                credentials=PrefectCredentials(),
-                clock=SystemClock(),
-                masker=process_masker,
-                render=_no_templates,
-                connectors=settings.connectors,
+        stored, clock = PrefectCredentials(), SystemClock()
+        async with usable_credentials(
+            stored, _script_tokens, http, settings, clock=clock, masker=process_masker
+        ) as credentials:
+            yield DirectRunner(
+                Services(
+                    http=http,
+                    credentials=credentials,
+                    clock=clock,
+                    masker=process_masker,
+                    render=_no_templates,
+                    connectors=settings.connectors,
+                )
             )
-        )
+
+
+_script_tokens = MemoryTokens()
+"""A script has no history: it gets tokens that need no person's consent, for itself."""
 
 
 def _no_templates(template: str, data: Mapping[str, Any]) -> Any:

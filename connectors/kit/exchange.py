@@ -20,7 +20,13 @@ MAX_REDIRECTS: Final = 5
 
 
 async def exchange(
-    client: httpx.AsyncClient, request: httpx.Request, *, secret: Set[str], source: str, seconds: float | None
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    secret: Set[str],
+    source: str,
+    seconds: float | None,
+    redirects: int = MAX_REDIRECTS,
 ) -> Answer:
     """Sends the request, follows its redirects, and reads the answer to its end.
 
@@ -28,6 +34,7 @@ async def exchange(
         secret: the headers that are dropped when a redirect leads elsewhere.
         source: what errors call the other side.
         seconds: for all of it; None: what the client allows for each part.
+        redirects: how many may be followed; the body goes along.
 
     Raises:
         ConnectionFailed: the other side could not be reached, or the connection broke.
@@ -39,7 +46,7 @@ async def exchange(
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await _followed(client, request, secret, source)
+            return await _followed(client, request, secret, source, redirects)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -56,8 +63,10 @@ async def exchange(
         raise ConnectionFailed(f"{source}: the connection broke: {error}", retriable=True) from None
 
 
-async def _followed(client: httpx.AsyncClient, request: httpx.Request, secret: Set[str], source: str) -> Answer:
-    for _ in range(MAX_REDIRECTS + 1):
+async def _followed(
+    client: httpx.AsyncClient, request: httpx.Request, secret: Set[str], source: str, redirects: int
+) -> Answer:
+    for _ in range(redirects + 1):
         response = await client.send(request, stream=True)
         try:
             if response.next_request is None:
@@ -70,7 +79,7 @@ async def _followed(client: httpx.AsyncClient, request: httpx.Request, secret: S
                 following.headers.pop(header, None)
             following.extensions[MAY_BE_PRIVATE] = False  # whoever redirects is no author of ours
         request = following
-    raise RemoteError(f"{source} redirected more than {MAX_REDIRECTS} times", status=response.status_code)
+    raise RemoteError(f"{source} redirected more than {redirects} times", status=response.status_code)
 
 
 async def _bounded(response: httpx.Response, source: str) -> bytes:

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from blocks.credential import BLOCK_TYPES
 from connectors.kit.action import Action
-from connectors.kit.descriptions import GROUP
+from connectors.kit.descriptions import GROUP, module_of, pinned_names
 from connectors.webhooks.options import GENERIC
 from connectors.webhooks.presets import SENDERS
 from connectors.webhooks.scheme import Scheme
 from foundation.errors import ConfigurationError, NotFound
 
-BUILT_IN = ("discord", "http", "imap", "log", "openweather", "rss", "slack", "transform")
+BUILT_IN = ("discord", "http", "imap", "log", "openapi", "openweather", "rss", "slack", "transform")
 
 AnyAction = Action[Any, Any]
 T = TypeVar("T")
@@ -37,8 +37,31 @@ class _Connectors:
     schemes: dict[str, Scheme] = field(default_factory=dict)
 
 
-def load_connectors() -> None:
-    """Loads every connector, once. Afterwards `blocks.BLOCK_TYPES` has the credential types of them all.
+class _Actions(Mapping[str, AnyAction]):
+    """Those that are loaded, and those of pinned documents."""
+
+    def __init__(self, loaded: Mapping[str, AnyAction]) -> None:
+        self._loaded = loaded
+
+    def __getitem__(self, name: str) -> AnyAction:
+        if name in self._loaded:
+            return self._loaded[name]
+        found: AnyAction | None = None
+        if pinned_names(name.partition(".")[0]):
+            found = import_module("connectors.openapi.operations").operation_action(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted([*self._loaded, *(name for name in pinned_names() if name not in self._loaded)]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def load_connectors() -> Mapping[str, AnyAction]:
+    """Loads every connector, once, and gives their actions; afterwards `blocks.BLOCK_TYPES` has all credential types.
 
     For whoever needs all credential types: sealing, forms, the command line. Each type is known as soon as its class
     exists, and its class stands in its connector's module.
@@ -46,12 +69,15 @@ def load_connectors() -> None:
     Raises:
         ConfigurationError: a package's connector can't be loaded, or claims a name that is taken; the message names it.
     """
-    _all()
+    return _all().actions
 
 
 def registry() -> Mapping[str, AnyAction]:
-    """All actions by name, sorted. Raises as `load_connectors`."""
-    return _all().actions
+    """All actions by name, sorted; those of the project's OpenAPI documents are made when they are asked for.
+
+    Raises as `load_connectors`.
+    """
+    return _Actions(_all().actions)
 
 
 def schemes() -> Mapping[str, Scheme]:
@@ -99,7 +125,7 @@ def _all() -> _Connectors:
 def _load(plugins: Iterable[EntryPoint]) -> _Connectors:
     found = _Connectors()
     for name in BUILT_IN:
-        module = import_module(f"connectors.{name}")
+        module = import_module(module_of(name))
         found.actions.update((action.action_name, action) for action in _kept_in(module, Action))
         found.schemes.update((scheme.name, scheme) for scheme in _kept_in(module, Scheme))
     for plugin in plugins:

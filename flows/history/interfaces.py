@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from blocks.token_state import TokenStore
 from flows.history.notices import Topic
 from flows.history.polled import PollHold, PollState
 from flows.history.records import (
@@ -467,7 +468,19 @@ class Notices(Protocol):
 
 
 class HistoryStore(
-    Catalogue, Inbox, Admission, Running, Waits, Takeover, Recording, Polls, Callers, Archive, Notices, Protocol
+    Catalogue,
+    Inbox,
+    Admission,
+    Running,
+    Waits,
+    Takeover,
+    Recording,
+    Polls,
+    Callers,
+    TokenStore,
+    Archive,
+    Notices,
+    Protocol,
 ):
     async def open(self) -> None:
         """Connects. Raises StorageUnavailable, or ConfigurationError when the schema is not current."""

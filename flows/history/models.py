@@ -343,6 +343,29 @@ class PollKeyRow(_Row, table=True):
     """The poll's run that saw it last."""
 
 
+class CredentialTokensRow(_Row, table=True):
+    """The tokens of a credential, and whose turn it is to renew them."""
+
+    __tablename__ = "credential_tokens"
+
+    credential: str = Field(sa_type=PlainText, primary_key=True)
+    type: str = Field(sa_type=PlainText, primary_key=True)
+    run: int
+    claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sealed: str | None = Field(default=None, sa_type=Text)
+    stored_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    connected_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    connected_by: str | None = Field(default=None, sa_type=PlainText)
+    nonce: str | None = Field(default=None, sa_type=PlainText)
+    """Of the consent that a person was asked for last."""
+    failures: int
+    failure: str | None = Field(default=None, sa_type=PlainText)
+    is_lasting: bool
+    failed_settings: str | None = Field(default=None, sa_type=PlainText)
+    retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class PayloadRow(_Row, table=True):
     """A large document, once for all rows that refer to it."""
 
@@ -380,6 +403,7 @@ deliveries = _table("deliveries")
 callers = _table("callers")
 polls = _table("polls")
 poll_keys = _table("poll_keys")
+credential_tokens = _table("credential_tokens")
 waits = _table("waits")
 kept_answers = _table("kept_answers")
 payloads = _table("payloads")

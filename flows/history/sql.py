@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
+from blocks.token_state import TokenFailure, TokenHold, TokenState
 from flows.history import (
     admission,
     archive,
@@ -21,6 +22,7 @@ from flows.history import (
     recording,
     running,
     takeover,
+    tokens,
     waits,
 )
 from flows.history.arrivals import Arrival, Arrivals, accept
@@ -341,6 +343,56 @@ class SqlStore:
 
     def listening(self, topic: Topic, callback: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
         return self._notices.listening(topic, callback)
+
+    # Tokens
+
+    async def token(self, credential: str, type: str) -> TokenState | None:
+        return await self._read(partial(tokens.state, credential=credential, slug=type, time=self._time))
+
+    async def tokens(self) -> Sequence[TokenState]:
+        return await self._read(partial(tokens.states, time=self._time))
+
+    async def claim_token(self, credential: str, type: str, *, claim: float) -> TokenState | None:
+        return await self._write(
+            partial(tokens.claim, credential=credential, slug=type, seconds=claim, time=self._time)
+        )
+
+    async def store_token(self, hold: TokenHold, sealed: str, *, expires_in: float | None) -> bool:
+        return await self._write(
+            partial(tokens.store, hold=hold, sealed=sealed, expires_in=expires_in, time=self._time)
+        )
+
+    async def fail_token(self, hold: TokenHold, failure: TokenFailure, *, retry: float) -> bool:
+        return await self._write(partial(tokens.fail, hold=hold, failure=failure, retry=retry, time=self._time))
+
+    async def release_token(self, hold: TokenHold) -> None:
+        await self._write(partial(tokens.release, hold=hold))
+
+    async def begin_connecting(self, credential: str, type: str, nonce: str) -> None:
+        await self._write(partial(tokens.begin_connecting, credential=credential, slug=type, nonce=nonce))
+
+    async def end_connecting(self, credential: str, type: str, nonce: str) -> bool:
+        return await self._write(partial(tokens.end_connecting, credential=credential, slug=type, nonce=nonce))
+
+    async def connect_token(
+        self, credential: str, type: str, sealed: str, *, expires_in: float | None, by: str | None
+    ) -> None:
+        change = partial(
+            tokens.connect,
+            credential=credential,
+            slug=type,
+            sealed=sealed,
+            expires_in=expires_in,
+            by=by,
+            time=self._time,
+        )
+        await self._write(change)
+
+    async def reseal_token(self, credential: str, type: str, *, before: str, after: str) -> bool:
+        return await self._write(partial(tokens.reseal, credential=credential, slug=type, before=before, after=after))
+
+    async def forget_token(self, credential: str, type: str) -> None:
+        await self._write(partial(tokens.forget, credential=credential, slug=type))
 
     # Archive
 

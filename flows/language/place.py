@@ -19,7 +19,7 @@ from flows.expressions.inference import expression_shape, text_shape
 from flows.expressions.shapes import ANYTHING, INTEGER, STRING, Shape, list_of, literal, mapping, one_of, union
 from flows.language.definition import Json, Path
 from flows.language.faults import Faults
-from foundation.errors import ExpressionError
+from foundation.errors import ConfigurationError, ExpressionError
 
 EVENT_NAMES: Final = frozenset({"event"})
 """What a webhook's `dedupe` and `when` can refer to."""
@@ -83,6 +83,13 @@ class Place:
 
     def deeper(self) -> Place:
         return replace(self, depth=self.depth + 1)
+
+    def action(self, name: str) -> Description | None:
+        """The action; None if there is none, or what it is made of can't be read: `Uses.check` tells why."""
+        try:
+            return self.actions.get(name)
+        except ConfigurationError:
+            return None
 
     def fault(self, message: str) -> None:
         self.faults.add(self.path, message)

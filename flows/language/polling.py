@@ -98,7 +98,7 @@ def check_poll(place: Place, poll: Poll) -> None:
 
 
 def _compiled(place: Place, poll: Poll) -> tuple[Expression, Expression, Expression, Expression | None]:
-    action = place.actions.get(poll.uses)
+    action = place.action(poll.uses)
     verbatim, urls = (action.unrendered, action.urls) if action else ((), ())
     of_output = place.at(names=OUTPUT_NAMES)
     return (

@@ -55,15 +55,21 @@ def _functions(module: ast.Module, workflow: str) -> Iterator[ast.AsyncFunctionD
             yield node
 
 
+def imported_names(module: ast.Module) -> dict[str, str]:
+    """What each imported name stands for, with its module."""
+    names: dict[str, str] = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names |= {name.asname or name.name: name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    return names
+
+
 class _Reader:
     def __init__(self, module: ast.Module, actions: Collection[str]) -> None:
         self._actions, self._calls = actions, Counter[str]()
-        self._names: dict[str, str] = {}
-        for node in ast.walk(module):
-            if isinstance(node, ast.Import):
-                self._names |= {name.asname or name.name: name.name for name in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                self._names |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+        self._names = imported_names(module)
 
     def stages(self, statements: Sequence[ast.stmt]) -> list[_Stage]:
         return [stage for statement in statements for stage in self._statement(statement)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
@@ -20,6 +21,9 @@ from flows.language.step import Step
 from flows.language.workflow import Workflow
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+MOST_ACTIONS: Final = 100
+"""Of a connector with more actions, as a large OpenAPI document has them, the schema has the names only: an editor
+takes a schema of some megabytes, and no more."""
 _EXPRESSION: Final = {"$ref": "#/$defs/Expression"}
 _DEFINITIONS: Final = {
     "Expression": {"type": "string", "pattern": r"\{\{", "description": "A text with an expression in it."},
@@ -70,9 +74,15 @@ def language_schema(actions: Actions) -> dict[str, Json]:
         definitions[name]["allOf"] = [{"$ref": "#/$defs/Action"}]
     del definitions["AuthSpec"]
     definitions |= _DEFINITIONS | {
-        "Action": {"allOf": [_action(actions[name], definitions) for name in sorted(actions)]}
+        "Action": {"allOf": [_action(actions[name], definitions) for name in _described(actions)]}
     }
     return {"$schema": DIALECT, **_plain(schema), "title": "A workflow", "$defs": _plain(definitions)}
+
+
+def _described(actions: Actions) -> list[str]:
+    """The actions whose arguments the schema has."""
+    sizes = Counter(name.partition(".")[0] for name in actions)
+    return [name for name in sorted(actions) if sizes[name.partition(".")[0]] <= MOST_ACTIONS]
 
 
 def _triggers() -> list[tuple[str, str]]:

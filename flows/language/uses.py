@@ -14,6 +14,7 @@ from flows.language.definition import Duration, Json, Model, Name, Timeout
 from flows.language.fitting import check_fit, hint
 from flows.language.place import Actions, Place
 from flows.language.step import Doing, Scope, Step
+from foundation.errors import ConfigurationError
 
 
 def _retry_on(value: Any) -> Any:
@@ -65,7 +66,7 @@ class Uses(Step):
 
     def compile(self, place: Place) -> None:
         super().compile(place)
-        action = place.actions.get(self.uses)
+        action = place.action(self.uses)
         verbatim, urls = (action.unrendered, action.urls) if action else ((), ())
         self._arguments = place.at("with").value(self.with_, verbatim=verbatim, urls=urls)
         self._hosts = place.hosts | literal_hosts(self.with_)
@@ -80,9 +81,19 @@ class Uses(Step):
 
     def check(self, place: Place) -> None:
         super().check(place)
-        action = place.actions.get(self.uses)
+        try:
+            action = place.actions.get(self.uses)
+        except ConfigurationError as error:
+            place.at("uses").fault(str(error))
+            return
         if action is None:
             place.at("uses").fault(_unknown_action(self.uses, place.actions))
+            return
+        try:
+            action = action.narrowed(self.with_)
+        except ConfigurationError as error:
+            key = getattr(error, "argument", "")
+            place.at("with", *([key] if key in self.with_ else [])).fault(str(error))
             return
         if self.credential is not None and not action.credential_types:
             place.at("credential").fault(f"{self.uses} takes no credential")
@@ -103,8 +114,11 @@ class Uses(Step):
                 place.at("with").fault(f"{self.uses} needs the argument {name!r}")
 
     def gives(self, place: Place) -> Shape:
-        action = place.actions.get(self.uses)
-        return of_schema(action.result, closed=True) if action else ANYTHING
+        action = place.action(self.uses)
+        try:
+            return of_schema(action.narrowed(self.with_).result, closed=True) if action else ANYTHING
+        except ConfigurationError:  # `check` tells it
+            return ANYTHING
 
 
 def _unknown_action(name: str, actions: Actions) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,8 +13,9 @@ from typing import Any
 import httpx
 
 from blocks import PrefectCredentials
-from connectors.kit.call import Services
+from connectors.kit.call import CredentialSource, Services
 from connectors.kit.http_client import new_client
+from connectors.kit.usable_credentials import usable_credentials
 from flows.drawing.states import Record, recorded, waiting
 from flows.engine.inline import run_inline
 from flows.engine.invoke import Attempts, Invocation, Invoke, call_directly
@@ -26,7 +28,7 @@ from flows.notebook.platform import prefect
 from flows.notebook.stubs import StandIns, Stubbed, Stubs
 from flows.on_prefect.compile import compile_version
 from flows.on_prefect.flow import WorkflowFlow
-from flows.on_prefect.process import use_runtime
+from flows.on_prefect.process import tokens_of_platform, use_runtime
 from foundation.clock import Clock, SystemClock
 from foundation.masking import Masker, process_masker
 from foundation.settings import Settings
@@ -50,12 +52,19 @@ async def run_here(
     stubbed = None if stubs is None else Stubbed(stubs)
     clock, masker = (_Skipping(), Masker()) if stubbed else (SystemClock(), process_masker)
     seen = _Seen(masker, stubbed.invoke if stubbed else call_directly, watch)
-    async with new_client(
-        httpx.MockTransport(stubbed.answer) if stubbed else None, egress_allow=settings.egress_allow
-    ) as http:
+    async with AsyncExitStack() as opened:
+        transport = httpx.MockTransport(stubbed.answer) if stubbed else None
+        http = await opened.enter_async_context(new_client(transport, egress_allow=settings.egress_allow))
+        credentials: CredentialSource = StandIns(masker)
+        if not stubbed:
+            tokens = await opened.enter_async_context(tokens_of_platform(settings))
+            stored = PrefectCredentials(connect=prefect)
+            credentials = await opened.enter_async_context(
+                usable_credentials(stored, tokens, http, settings, clock=clock, masker=masker)
+            )
         services = Services(
             http=http,
-            credentials=StandIns(masker) if stubbed else PrefectCredentials(connect=prefect),
+            credentials=credentials,
             clock=clock,
             masker=masker,
             render=render_template,

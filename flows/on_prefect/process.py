@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 
-from blocks import Keyring, PrefectCredentials, default_keyring, use_keyring
+from blocks import Keyring, MemoryTokens, PrefectCredentials, TokenStore, default_keyring, use_keyring
 from connectors.kit.call import Services
 from connectors.kit.http_client import new_client
+from connectors.kit.usable_credentials import usable_credentials
 from flows.engine.callbacks import Callbacks
 from flows.engine.runtime import Runtime
 from flows.expressions import render_template
 from flows.history import Limits, open_store
 from foundation.clock import SystemClock
+from foundation.errors import ConfigurationError, StorageUnavailable
 from foundation.masking import process_masker
 from foundation.settings import Settings
 from foundation.tracing import set_up_tracing
@@ -34,22 +36,43 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     use_keyring(Keyring.from_settings(settings))
     limits = Limits(settings.max_inline_bytes, settings.max_output_bytes)
     store = open_store(settings.database, clock, limits, ui_url=settings.prefect_ui_url)
-    async with new_client(egress_allow=settings.egress_allow) as http:
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(new_client(egress_allow=settings.egress_allow))
         await store.open()
+        opened.push_async_callback(store.close)
+        stored = PrefectCredentials(masker=masker, clock=clock)
+        credentials = await opened.enter_async_context(
+            usable_credentials(stored, store, http, settings, clock=clock, masker=masker)
+        )
         services = Services(
             http=http,
-            credentials=PrefectCredentials(masker=masker, clock=clock),
+            credentials=credentials,
             clock=clock,
             masker=masker,
             render=render_template,
             connectors=settings.connectors,
         )
-        try:
-            callbacks = Callbacks(default_keyring(), settings.public_url or settings.gateway_url)
-            async with Runtime(store=store, services=services, clock=clock, callbacks=callbacks) as runtime:
-                yield runtime
-        finally:
-            await store.close()
+        callbacks = Callbacks(default_keyring(), settings.public_url or settings.gateway_url)
+        async with Runtime(store=store, services=services, clock=clock, callbacks=callbacks) as runtime:
+            yield runtime
+
+
+@asynccontextmanager
+async def tokens_of_platform(settings: Settings) -> AsyncIterator[TokenStore]:
+    """The tokens that the platform has; for a process that runs executions without its history.
+
+    Without a platform, the process gets its own tokens where no person's consent is needed.
+    """
+    store = open_store(settings.database)
+    try:
+        await store.open()
+    except (ConfigurationError, StorageUnavailable):
+        yield MemoryTokens()
+        return
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 _Opened = tuple[asyncio.AbstractEventLoop, Runtime]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from blocks import Credential, Keyring
+from blocks import Credential, Keyring, TokenCredential
 from foundation.errors import CredentialError
 from foundation.masking import Masker
 
@@ -12,11 +12,11 @@ C = TypeVar("C", bound=Credential)
 
 
 def stand_in(name: str, kind: type[Credential]) -> dict[str, Any]:
-    """The required fields of a credential of this kind."""
+    """The required fields of a credential of this kind, and those that have an example."""
     return {
         field.name: (kind.model_fields[field.name].examples or [f"stand-in-for-{field.name}-of-{name}"])[0]
         for field in kind.describe_fields()
-        if field.required
+        if field.required or kind.model_fields[field.name].examples
     }
 
 
@@ -34,4 +34,6 @@ class StandIns:
                 f"no dry run with credentials of type {kind.get_block_type_slug()}; their fields lack examples: {error}"
             ) from None
         credential.open_all()
+        if isinstance(credential, TokenCredential):
+            credential.use(f"stand-in-for-access-token-of-{name}")
         return credential

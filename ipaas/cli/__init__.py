@@ -11,6 +11,7 @@ from foundation.errors import IpaasError
 from ipaas.cli.approvals import approvals
 from ipaas.cli.authoring import authoring
 from ipaas.cli.cases import cases
+from ipaas.cli.connecting import connecting
 from ipaas.cli.connectors import connectors
 from ipaas.cli.credentials import credentials
 from ipaas.cli.database import database
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for commands in (serving, authoring, deploying, showing, cases, running):
     app.registered_commands += commands.registered_commands
+credentials.registered_commands += connecting.registered_commands
 for name, group in {
     "workflows": workflows,
     "executions": executions,

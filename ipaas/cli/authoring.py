@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flows.history import Workflow
+    from foundation.errors import DefinitionError
     from foundation.settings import Settings
     from ipaas.changes import Change, WorkflowChange
 
@@ -25,21 +26,39 @@ authoring = typer.Typer()
 Paths = Annotated[list[Path] | None, typer.Argument(help="Files and folders; default: the shipped workflows.")]
 
 
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOME|URL", help="Also say what is missing at another platform: its home, or its gateway's address."
+    ),
+]
+
+
 @authoring.command()
-def check(paths: Paths = None, as_json: AsJson = False) -> None:
+def check(paths: Paths = None, against: Against = None, as_json: AsJson = False) -> None:
     """Checks workflows without starting anything: `file:line:column: message`; exit code 1 on any error. A Python file
     that defines workflows is executed to read them, and named; no other one is."""
-    connect()
+    settings = connect()
     from ipaas.checking import CATALOG
     from ipaas.checking import check as check_paths
 
-    faults = check_paths(paths or [CATALOG], executing=_say_what_is_executed)
+    files = paths or [CATALOG]
+    faults = check_paths(files, executing=_say_what_is_executed)
+    if against and not faults:
+        faults = run(_missing_there(settings, files, against))
     if as_json:
         print_json([{key: getattr(fault, key) for key in ("file", "line", "column", "message")} for fault in faults])
     else:
         for fault in faults:
             typer.echo(str(fault), err=True)
     raise typer.Exit(1 if faults else 0)
+
+
+async def _missing_there(settings: Settings, paths: list[Path], against: str) -> list[DefinitionError]:
+    from ipaas.promotion import missing_there
+    from ipaas.publish import compile_files
+
+    return await missing_there([flow.published for flow in compile_files(paths)], against, settings)
 
 
 @authoring.command()

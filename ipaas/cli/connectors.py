@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from ipaas.cli.session import connect
 if TYPE_CHECKING:
     from connectors.kit.registry import AnyAction
 
-connectors = typer.Typer(help="What workflows can use: list, show NAME. Alone: list.")
+connectors = typer.Typer(help="What workflows can use: list, show NAME, add NAME --spec FILE. Alone: list.")
 
 
 @connectors.callback(invoke_without_command=True)
@@ -40,24 +41,71 @@ def list_connectors(as_json: AsJson = False) -> None:
 @connectors.command()
 def show(
     name: Annotated[str, typer.Argument(help="A connector, or one of its actions: slack, slack.post_message.")],
+    search: Annotated[str, typer.Option(help="Only the actions whose name or description has this text.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """A connector's actions as authors write them, in Python and in YAML."""
+    """A connector's actions as authors write them, in Python and in YAML; of one made of an OpenAPI document a list."""
     connect()
     from connectors.kit.registry import connectors as all_connectors
     from connectors.kit.registry import get
+    from connectors.openapi import project
 
     if "." in name:
         actions = [get(name)]
+    elif project.is_pinned(name):
+        _list_operations(name, search.lower(), as_json)
+        return
     else:
         found = all_connectors()
         if name not in found:
             raise NotFound(f"there is no connector {name}; there are: {', '.join(found)}")
-        actions = found[name]
+        actions = [one for one in found[name] if search.lower() in f"{one.action_name} {_described(one)}".lower()]
     if as_json:
         print_json({"name": name, "actions": [_document(one) for one in actions]})
         return
     typer.echo("\n\n".join(_text(one) for one in actions))
+
+
+@connectors.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What workflows call it: github.")],
+    spec: Annotated[str, typer.Option(help="An OpenAPI document: a file, package:NAME/FILE or a URL.")],
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only the operations of this name; * stands for any text. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Makes a connector of an OpenAPI document, pinned by its hash in the project's folder `apis`."""
+    connect()
+    from connectors.kit.registry import load_connectors
+    from connectors.openapi.adding import add as pin
+
+    taken = {action.connector for action in load_connectors().values()}
+    added = pin(name, spec, include or (), taken=taken)
+    files = [os.path.relpath(file) for file in added.files]
+    if as_json:
+        print_json({"name": name, "operations": added.operations, "sha256": added.sha256, "files": files})
+        return
+    typer.echo(f"{name}: {added.operations} operations, pinned in {', '.join(files)}")
+    typer.echo(f"ipaas connectors show {name} lists them")
+
+
+def _list_operations(name: str, search: str, as_json: bool) -> None:
+    from connectors.openapi import project
+
+    operations = project.pinned_document(name).operations.values()
+    found = [one for one in operations if search in f"{one.name} {one.method} {one.path} {one.summary}".lower()]
+    if as_json:
+        keys = ("method", "path", "summary", "deprecated")
+        listed = [{"name": f"{name}.{one.name}"} | {key: getattr(one, key) for key in keys} for one in found]
+        print_json({"name": name, "actions": listed})
+        return
+    rows = [(f"{name}.{one.name}", f"{one.method} {one.path}", one.summary) for one in found]
+    print_table(("ACTION", "REQUEST", "WHAT IT DOES"), rows)
+
+
+def _described(action: AnyAction) -> str:
+    return inspect.getdoc(action.fn) or ""
 
 
 def _document(action: AnyAction) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +12,11 @@ from ipaas.cli.output import AsJson, print_fields, print_json, print_table
 from ipaas.cli.session import InputError, connect, read_json, run
 
 if TYPE_CHECKING:
-    from blocks import Credential, CredentialField, StoredCredential
+    from blocks import Credential, CredentialField
     from foundation.settings import Settings
+    from ipaas.credentials import CredentialView
 
-credentials = typer.Typer(help="Secrets: set, list, show, delete, test. Alone: list.")
+credentials = typer.Typer(help="Secrets: set, connect, list, show, delete, test. Alone: list.")
 
 Name = Annotated[str, typer.Argument(help="The credential's name.")]
 OfType = Annotated[
@@ -56,35 +56,48 @@ def set_credential(
 
 @credentials.command("list")
 def list_credentials(as_json: AsJson = False) -> None:
-    """Every credential's name, type and the keys it is sealed with."""
-    connect()
-    stored = run(_stored())
+    """Every credential's name, type and the keys it is sealed with, its tokens, and who uses it."""
+    views = run(_views(connect()))
     if as_json:
-        print_json({"items": [_document(one) for one in stored]})
+        print_json({"items": [view.model_dump(mode="json") for view in views]})
         return
-    rows = [(one.name, one.type, ", ".join(one.key_ids), one.updated) for one in stored]
-    print_table(("CREDENTIAL", "TYPE", "SEALED WITH", "UPDATED"), rows)
+    rows = [
+        (
+            view.name,
+            view.type,
+            ", ".join(view.key_ids),
+            view.tokens.state if view.tokens else "",
+            ", ".join(view.used_by),
+            view.updated,
+        )
+        for view in views
+    ]
+    print_table(("CREDENTIAL", "TYPE", "SEALED WITH", "TOKENS", "USED BY", "UPDATED"), rows)
 
 
 @credentials.command()
 def show(name: Name, type_name: OfType = None, as_json: AsJson = False) -> None:
-    """What is not secret of a credential, and which secrets are set."""
-    connect()
-    one = _document(run(_one(name, type_name)))
+    """What is not secret of a credential, which secrets are set, and who uses it."""
+    view = run(the_credential(connect(), name, type_name))
     if as_json:
-        print_json(one)
+        print_json(view.model_dump(mode="json"))
         return
-    fields, secret = one.pop("fields"), one.pop("secret")
-    lists = {"sealed with": ", ".join(one.pop("key_ids")), "unsealed": ", ".join(one.pop("unsealed"))}
-    print_fields(one | lists | {field: _shown(field in secret, value) for field, value in fields.items()})
+    lists = {"sealed with": view.key_ids, "unsealed": view.unsealed, "used by": view.used_by}
+    tokens = view.tokens.model_dump(exclude_none=True) if view.tokens else {}
+    print_fields(
+        {"name": view.name, "type": view.type, "created": view.created, "updated": view.updated}
+        | {label: ", ".join(several) for label, several in lists.items()}
+        | {f"tokens {label.replace('_', ' ')}": value for label, value in tokens.items()}
+        | {field: _shown(field in view.secret, value) for field, value in view.fields.items()}
+    )
 
 
 @credentials.command()
 def delete(name: Name, type_name: OfType = None) -> None:
     """Deletes a credential; what uses it fails from then on."""
-    connect()
-    run(_delete(name, type_name))
-    typer.echo(f"credential {name} is deleted", err=True)
+    view = run(_delete(connect(), name, type_name))
+    users = f"; {', '.join(view.used_by)} can't use it any more" if view.used_by else ""
+    typer.echo(f"credential {name} is deleted{users}", err=True)
 
 
 @credentials.command("test")
@@ -120,12 +133,6 @@ def _asked_many(field: CredentialField) -> list[str]:
     return found
 
 
-def _document(one: StoredCredential) -> dict[str, Any]:
-    from blocks import credential_type
-
-    return asdict(one) | {"secret": credential_type(one.type).secret_fields()}
-
-
 def _shown(secret: bool, value: Any) -> Any:
     if not secret:
         return value
@@ -141,16 +148,16 @@ async def _save(name: str, kind: type[Credential], values: dict[str, Any]) -> No
     await save_credential(name, kind, values, connect=prefect)
 
 
-async def _stored() -> Sequence[StoredCredential]:
-    from blocks import list_credentials
-    from connectors.kit.registry import load_connectors
-    from ipaas.connection import prefect
+async def _views(settings: Settings) -> list[CredentialView]:
+    from foundation.clock import SystemClock
+    from ipaas.connection import history_if_any, prefect
+    from ipaas.credentials import credential_views
 
-    load_connectors()
-    return await list_credentials(connect=prefect)
+    async with history_if_any(settings) as store:
+        return await credential_views(store, prefect, SystemClock())
 
 
-async def _one(name: str, type_name: str | None) -> StoredCredential:
+async def the_credential(settings: Settings, name: str, type_name: str | None) -> CredentialView:
     """Raises CredentialError: there is none, or several types have one of that name."""
     from blocks import credential_type
     from connectors.kit.registry import load_connectors
@@ -159,7 +166,7 @@ async def _one(name: str, type_name: str | None) -> StoredCredential:
     load_connectors()
     if type_name:
         credential_type(type_name)
-    found = [one for one in await _stored() if one.name == name and type_name in (None, one.type)]
+    found = [one for one in await _views(settings) if one.name == name and type_name in (None, one.type)]
     if not found:
         of_type = f" of type {type_name}" if type_name else ""
         raise CredentialError(f"credential {name!r}{of_type} does not exist: see `ipaas credentials`")
@@ -169,34 +176,46 @@ async def _one(name: str, type_name: str | None) -> StoredCredential:
     return found[0]
 
 
-async def _delete(name: str, type_name: str | None) -> None:
+async def _delete(settings: Settings, name: str, type_name: str | None) -> CredentialView:
     from blocks import credential_type, delete_credential
-    from ipaas.connection import prefect
+    from ipaas.connection import history_if_any, prefect
 
-    one = await _one(name, type_name)
+    one = await the_credential(settings, name, type_name)
     await delete_credential(name, credential_type(one.type), connect=prefect)
+    async with history_if_any(settings) as store:
+        if store:
+            await store.forget_token(name, one.type)
+    return one
 
 
 async def _test(settings: Settings, name: str, type_name: str | None) -> tuple[str, str | None]:
-    from blocks import PrefectCredentials, credential_type
+    from blocks import MemoryTokens, PrefectCredentials, TokenCredential, credential_type
     from connectors.kit.call import Services
     from connectors.kit.credential_check import check_credential
     from connectors.kit.http_client import new_client
+    from connectors.kit.usable_credentials import usable_credentials
     from flows.expressions import render_template
     from foundation.clock import SystemClock
     from foundation.masking import process_masker
-    from ipaas.connection import prefect
+    from ipaas.connection import history_if_any, prefect
 
-    one = await _one(name, type_name)
-    source = PrefectCredentials(connect=prefect)
-    await source.get(name, credential_type(one.type))
-    async with new_client(egress_allow=settings.egress_allow) as http:
+    one = await the_credential(settings, name, type_name)
+    clock, stored = SystemClock(), PrefectCredentials(connect=prefect)
+    async with (
+        history_if_any(settings) as store,
+        new_client(egress_allow=settings.egress_allow) as http,
+        usable_credentials(
+            stored, store or MemoryTokens(), http, settings, clock=clock, masker=process_masker
+        ) as source,
+    ):
+        credential = await source.get(name, credential_type(one.type))
         services = Services(
             http=http,
             credentials=source,
-            clock=SystemClock(),
+            clock=clock,
             masker=process_masker,
             render=render_template,
             connectors=settings.connectors,
         )
-        return one.type, await check_credential(name, one.type, services)
+        said = await check_credential(name, one.type, services)
+    return one.type, said or ("it has a good token" if isinstance(credential, TokenCredential) else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +56,7 @@ async def _deploy(settings: Settings, paths: list[Path] | None, prune: bool, yes
     from ipaas.changes import gone
     from ipaas.checking import CATALOG
     from ipaas.connection import history, prefect
+    from ipaas.credentials import missing_here
     from ipaas.publish import compile_files
     from ipaas.publish import deploy as deploy_flows
 
@@ -65,6 +67,8 @@ async def _deploy(settings: Settings, paths: list[Path] | None, prune: bool, yes
         going = gone(files, versions, await store.workflows()) if prune else []
         if going and not yes:
             _ask(going)
+        for fault in await missing_here(versions, lambda: nullcontext(client)):
+            typer.echo(f"warning: {fault}", err=True)
         await deploy_flows(client, store, flows)
         for workflow in going:
             await operations.set_active(store, client, workflow.name, False)

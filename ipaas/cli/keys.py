@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json, print_table
 from ipaas.cli.session import connect, read_settings, run
+
+if TYPE_CHECKING:
+    from blocks import Keyring
 
 keys = typer.Typer(help="Encryption keys: new, list, rotate. Alone: list.")
 
@@ -49,18 +55,30 @@ def list_keys(as_json: AsJson = False) -> None:
 
 @keys.command()
 def rotate(as_json: AsJson = False) -> None:
-    """Seals every credential with the newest key, so that the older ones can be removed."""
+    """Seals every credential, and its tokens, with the newest key, so that the older ones can be removed."""
     settings = connect()
-    from blocks import Keyring, reseal_all
-    from connectors.kit.registry import load_connectors
-    from ipaas.connection import prefect
+    from blocks import Keyring
 
-    load_connectors()
     ring = Keyring.from_settings(settings)
-    changed = run(reseal_all(ring, connect=prefect))
+    changed = run(_rotate(settings, ring))
     if as_json:
         print_json({"sealed_anew": changed, "key": ring.key_ids[0], "not_needed": ring.key_ids[1:]})
         return
     typer.echo(f"{changed} credentials sealed anew; all are sealed with key {ring.key_ids[0]}")
     if ring.key_ids[1:]:
         typer.echo(f"not needed any more: {', '.join(ring.key_ids[1:])}")
+
+
+async def _rotate(settings: Settings, ring: Keyring) -> int:
+    """How many credentials changed."""
+    from blocks import reseal_all
+    from connectors.kit.registry import load_connectors
+    from ipaas.connection import history_if_any, prefect
+    from ipaas.credentials import reseal_tokens
+
+    load_connectors()
+    changed = await reseal_all(ring, connect=prefect)
+    async with history_if_any(settings) as store:
+        if store:
+            await reseal_tokens(store, ring, prefect)
+    return changed

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from connectors.kit.action import Action
+from connectors.openapi.operations import OperationAction
 from flows.expressions import is_template
 from flows.language.approve import Approve
 from flows.language.call import Call
@@ -110,7 +111,10 @@ class Ejected:
             to.add(Group(f"{name}.with_retry(", options, ")"), f"{name} = ")
             called = name
         python = self.python(here)
-        arguments = [(f"{key}=", self._argument(action, key, value, python)) for key, value in step.with_.items()]
+        names = action.python_names if isinstance(action, OperationAction) else {}
+        arguments = [
+            (f"{names.get(key, key)}=", self._argument(action, key, value, python)) for key, value in step.with_.items()
+        ]
         if step.credential is not None:
             arguments.append(("credential=", quoted(step.credential)))
         return Group(f"{called}(", arguments, ")")
@@ -133,8 +137,13 @@ class Ejected:
 
     def _imported(self, step: Step, action: Action[Any, Any]) -> tuple[str, str]:
         place = action.fn.__module__
+        if isinstance(action, OperationAction):  # its module is the project's, which need not be there now
+            package, _, module = place.rpartition(".")
+            self.modules.add((package, module))
+            return module, action.fn.__name__
         found = __import__(place, fromlist=["_"])
-        function = next((name for name, value in vars(found).items() if value is action), None)
+        names = (action.fn.__name__, *vars(found))  # a package may load what it has when it is asked for
+        function = next((name for name in names if getattr(found, name, None) is action), None)
         if function is None:
             raise Refused(step, f"{action.action_name} can't be imported from {place}")
         package, _, module = place.rpartition(".")

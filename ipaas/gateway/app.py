@@ -19,16 +19,23 @@ from starlette.exceptions import HTTPException
 
 from blocks import Keyring, PrefectCredentials, use_keyring
 from connectors.kit.call import CredentialSource
+from connectors.kit.fresh_tokens import FreshCredentials
+from connectors.kit.http_client import new_client
+from connectors.kit.secrets.source import ExternalSecrets
+from connectors.kit.secrets.store import Surroundings as External
+from connectors.kit.token_requests import TokenServer
 from flows.engine.callbacks import Callbacks, ProcessSigner
 from flows.history import Execution, HistoryStore, Limits, Mode, open_store
 from foundation.background import Background
 from foundation.clock import Clock, SystemClock
 from foundation.errors import IpaasError
+from foundation.masking import process_masker
 from foundation.settings import Settings
 from ipaas import operations
 from ipaas.admission.dispatcher import Dispatcher
 from ipaas.admission.modes import said_for
-from ipaas.gateway import api, callbacks, waits_api
+from ipaas.connecting import Connecting
+from ipaas.gateway import api, callbacks, credentials_api, oauth, waits_api
 from ipaas.gateway.answers import Answers, Cancel
 from ipaas.gateway.backlog import Backlog
 from ipaas.gateway.budget import BodyBudget, Turns
@@ -49,6 +56,7 @@ from ipaas.gateway.problems import (
 from ipaas.gateway.rates import Rates
 from ipaas.gateway.receive import Receiver
 from ipaas.gateway.waiting import Waiting
+from ipaas.platform.keep_alive import KeepAlive
 from ipaas.platform.retention import Retention
 from ipaas.tokens import full_tokens, read_tokens
 
@@ -67,6 +75,7 @@ class Surroundings:
     credentials: CredentialSource
     clock: Clock
     callbacks: Callbacks = field(default_factory=lambda: Callbacks(ProcessSigner()))
+    keyring: Keyring = field(default_factory=Keyring.generate)
 
 
 Open = Callable[[Settings], AbstractAsyncContextManager[Surroundings]]
@@ -87,7 +96,7 @@ async def open_surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
     await store.open()
     try:
         async with get_client() as prefect:
-            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock, Callbacks(keyring))
+            yield Surroundings(store, prefect, PrefectCredentials(clock=clock), clock, Callbacks(keyring), keyring)
     finally:
         await store.close()
 
@@ -113,7 +122,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
     app.state.rates = Rates(settings)
     app.state.bodies = BodyBudget(max(settings.max_inflight_bytes, settings.max_body_bytes))
     app.state.metrics.body_bytes.set_function(lambda: app.state.bodies.held)
-    for part in (api, waits_api, callbacks):
+    for part in (api, waits_api, credentials_api, callbacks, oauth):
         app.include_router(part.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_api_route("/readyz", _readyz, include_in_schema=False)
@@ -136,7 +145,7 @@ def create_app(settings: Settings, open_: Open = open_surroundings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncIterator[None]:
     state = app.state
     metrics: Metrics = state.metrics
-    async with open_(settings) as given:
+    async with open_(settings) as given, new_client(egress_allow=settings.egress_allow) as http:
         store, clock = given.store, given.clock
         hooks, waiting, off_the_loop = Hooks(store), Waiting(store), OffTheLoop()
         standard = said_for(Mode.STANDARD, Mode(settings.mode))  # the workers begin the others
@@ -147,11 +156,16 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         state.from_history = FromHistory(metrics, store, clock)
         state.full_tokens, state.read_tokens = full_tokens(settings), read_tokens(settings)
         state.ui_url = settings.prefect_ui_url
+        server = TokenServer(http, clock=clock, masker=process_masker)
+        gateway_url = settings.public_url or settings.gateway_url
+        credentials = ExternalSecrets(given.credentials, External(settings, http, clock))
+        state.connecting = Connecting(credentials, store, server, given.keyring, clock, gateway=gateway_url)
+        fresh = FreshCredentials(credentials, store, http, clock=clock, masker=process_masker)
         state.receiver = Receiver(
             settings=settings,
             store=store,
             hooks=hooks,
-            credentials=given.credentials,
+            credentials=credentials,
             answers=Answers(waiting, Callers(store), metrics, _cancel_for_sender(given)),
             backlog=backlog,
             rates=state.rates,
@@ -170,11 +184,13 @@ async def _lifespan(app: FastAPI, settings: Settings, open_: Open) -> AsyncItera
         background.start("waiting", waiting.run)
         background.start("dispatcher", dispatcher.run)
         background.start("retention", retention.run)
+        background.start("tokens", KeepAlive(store, fresh).run)
         try:
             yield
         finally:
             off_the_loop.close()
             await background.stop()
+            await fresh.close()
 
 
 def _count_dispatched(metrics: Metrics, clock: Clock) -> Callable[[Sequence[Execution]], None]:
@@ -205,13 +221,16 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> Response:
     """200 when the database and Prefect answer; 503 names the one that does not.
 
-    Both tell of restarted loops and frozen polls.
+    Both tell of restarted loops, frozen polls and credentials that a person must connect again.
     """
     state = request.app.state
-    frozen, database, prefect = await asyncio.gather(
-        _frozen_polls(state.store), _fault(state.store.ping(), "database"), _fault(_ask(state.prefect), "Prefect")
+    frozen, lost, database, prefect = await asyncio.gather(
+        _frozen_polls(state.store),
+        _lost_credentials(state.store),
+        _fault(state.store.ping(), "database"),
+        _fault(_ask(state.prefect), "Prefect"),
     )
-    told = {"restarted": state.background.restarted(), "frozen_polls": frozen}
+    told = {"restarted": state.background.restarted(), "frozen_polls": frozen, "lost_credentials": lost}
     extra = {name: what for name, what in told.items() if what}
     if faults := [fault for fault in (database, prefect) if fault]:
         return problem_response(503, "; ".join(faults), headers={"Retry-After": "5"}, **extra)
@@ -228,6 +247,19 @@ async def _frozen_polls(store: HistoryStore) -> list[dict[str, Any]]:
         {"workflow": poll.workflow, "poll": poll.source, "failures": poll.failures, "seconds": round(poll.age)}
         for poll in polls
         if poll.is_frozen
+    ]
+
+
+async def _lost_credentials(store: HistoryStore) -> list[dict[str, Any]]:
+    try:
+        async with asyncio.timeout(3):
+            states = await store.tokens()
+    except (IpaasError, OSError, TimeoutError):
+        return []  # that the database does not answer is told already
+    return [
+        {"credential": state.credential, "type": state.type, "connected_by": state.connected_by}
+        for state in states
+        if state.is_lost
     ]
 
 

@@ -20,7 +20,7 @@ from ipaas.gateway.problems import Problem, status_of
 from ipaas.operations import Conflict
 
 router = APIRouter(include_in_schema=False)
-_PRIVATE = {
+PRIVATE = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "; ".join(
         ("default-src 'none'", "style-src 'unsafe-inline'", "form-action 'self'", "frame-ancestors 'none'")
@@ -37,7 +37,7 @@ async def show(request: Request, token: str) -> Response:
     if kind == "approval":
         return await _page(request.app.state.store, execution_id, path)
     said = {"execution_id": execution_id, "step": path, "detail": "a POST to this address is the step's output"}
-    return JsonResponse(said, headers=_PRIVATE)
+    return JsonResponse(said, headers=PRIVATE)
 
 
 @router.post("/callbacks/{token}")
@@ -52,7 +52,7 @@ async def act(request: Request, token: str) -> Response:
         return await _decided_by_form(request, execution_id, path, body or {})
     else:
         await decisions.decide(state.store, f"{execution_id}:{path}", _decision(body))
-    return JsonResponse({"status": "accepted", "execution_id": execution_id}, status_code=202, headers=_PRIVATE)
+    return JsonResponse({"status": "accepted", "execution_id": execution_id}, status_code=202, headers=PRIVATE)
 
 
 def _of_token(request: Request, token: str) -> tuple[str, str, str]:
@@ -96,4 +96,4 @@ async def _page(
     if execution is None:
         raise NotFound(f"no execution {execution_id}")
     text = page(execution, wait, error=str(error) if error else None, fields=fields or {})
-    return HTMLResponse(text, status_code=status_of(error) if error else 200, headers=_PRIVATE)
+    return HTMLResponse(text, status_code=status_of(error) if error else 200, headers=PRIVATE)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from blocks.token_state import TokenState
 from flows.history import HistoryStore, PollState
 from foundation.clock import Clock
 from foundation.errors import IpaasError
@@ -53,6 +54,7 @@ class Metrics:
         )
         self.poll_failures = gauge("ipaas_poll_failures", "How often it has failed since.", "workflow", "poll")
         self.poll_frozen = gauge("ipaas_poll_frozen", "1: none has gone well for long.", "workflow", "poll")
+        self.lost = gauge("ipaas_credential_lost", "1: a person must connect it again.", "credential", "type")
         self.accept_seconds = Histogram(
             "ipaas_accept_seconds", "From the request's headers to durable.", buckets=BUCKETS, registry=self.registry
         )
@@ -69,6 +71,12 @@ class Metrics:
                 self.poll_age.labels(poll.workflow, poll.source).set(poll.age)
                 self.poll_failures.labels(poll.workflow, poll.source).set(poll.failures)
                 self.poll_frozen.labels(poll.workflow, poll.source).set(poll.is_frozen)
+
+    def show_tokens(self, states: Sequence[TokenState]) -> None:
+        """Replaces what was shown of credentials that get their own tokens."""
+        self.lost.clear()
+        for state in states:
+            self.lost.labels(state.credential, state.type).set(state.is_lost)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -90,8 +98,9 @@ class FromHistory:
         try:
             backlog, counts = await self._store.backlog(), await self._store.counts(ended=False)
             oldest, polls = await self._store.oldest_accepted(), await self._store.polls()
+            tokens = await self._store.tokens()
         except IpaasError:
-            backlog, counts, oldest, polls = {}, {}, None, ()
+            backlog, counts, oldest, polls, tokens = {}, {}, None, (), ()
             metrics.storage_up.set(0)
         else:
             metrics.storage_up.set(1)
@@ -102,4 +111,5 @@ class FromHistory:
         for status, count in counts.items():
             metrics.executions.labels(status).set(count)
         metrics.show_polls(polls)
+        metrics.show_tokens(tokens)
         metrics.oldest.set((now - oldest).total_seconds() if oldest else 0)

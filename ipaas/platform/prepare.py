@@ -8,9 +8,11 @@ credential types, and deploys the workflows. What is wrong is said on standard e
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -23,10 +25,13 @@ from foundation.errors import IpaasError
 from foundation.settings import Settings
 from ipaas.checking import CATALOG
 from ipaas.connection import history, prefect, prefect_answers
+from ipaas.credentials import missing_here
 from ipaas.failing import fail
 from ipaas.logs import set_up_logging
 from ipaas.publish import compile_files, deploy
 from ipaas.tokens import full_tokens
+
+logger = logging.getLogger("ipaas.prepare")
 
 
 async def prepare(settings: Settings, workflows: Sequence[Path], history_is_ready: int) -> None:
@@ -40,6 +45,8 @@ async def prepare(settings: Settings, workflows: Sequence[Path], history_is_read
     await prefect_answers()
     async with prefect() as client, history(settings) as store:
         await register_block_types(client)
+        for fault in await missing_here([flow.published for flow in flows], lambda: nullcontext(client)):
+            logger.warning("%s", fault)
         await deploy(client, store, flows)
 
 

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from oauth_server import SECRET, OAuthServer, oauth_server
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import BLOCK_TYPES, delete_credential, list_credentials
@@ -85,3 +88,87 @@ def test_something_else_than_prefect_is_named(ipaas, prefect_server):
     outcome = ipaas("credentials", env={"PREFECT_API_URL": prefect_server.url.removesuffix("/api")})
     assert outcome.returncode == 1
     assert "is not Prefect's API; its URL ends in /api" in outcome.stderr
+
+
+@pytest.fixture
+def server() -> Iterator[OAuthServer]:
+    with oauth_server() as running:
+        yield running
+
+
+@pytest.fixture
+def tokens(ipaas, prefect_server, tmp_path: Path) -> dict[str, str]:
+    """The environment of a platform whose history is a file of its own."""
+    environment = {"IPAAS_DATABASE_URL": f"sqlite:///{tmp_path / 'tokens.db'}"}
+    assert ipaas("db", "upgrade", env=environment).returncode == 0
+    return environment
+
+
+def secrets_of(server: OAuthServer) -> list[str]:
+    return [SECRET, *(one for token in server.tokens for one in (token.access_token, token.refresh_token) if one)]
+
+
+async def test_an_oauth2_credential_from_set_to_delete_is_readable_nowhere(
+    ipaas, server: OAuthServer, tokens, prefect_server, tmp_path: Path
+) -> None:
+    values = server.credential(grant="client_credentials")
+    said = [ipaas("credentials", "set", "oa", "--type", "oauth2", stdin=values, env=tokens)]
+    try:
+        said += [
+            ipaas("credentials", "test", "oa", env=tokens),
+            ipaas("credentials", "show", "oa", "--json", env=tokens),
+        ]
+        assert said[1].stdout == "oa opens; it has a good token\n"
+        assert json.loads(said[2].stdout)["tokens"]["state"] == "good"
+        assert server.asked == {"client_credentials": 1}
+        said.append(ipaas("credentials", "test", "oa", env=tokens))
+        assert server.asked == {"client_credentials": 1}
+        before = next(tmp_path.glob("tokens.db")).read_bytes()
+        document = await read_document("oa", "oauth2", prefect_server.url)
+    finally:
+        said.append(ipaas("credentials", "delete", "oa", env=tokens))
+    for secret in secrets_of(server):
+        assert secret.encode() not in before
+        assert secret not in str(document)
+        assert not any(secret in one.stdout + one.stderr for one in said)
+
+
+async def read_document(name: str, slug: str, api: str) -> Any:
+    """All that Prefect has of it, secrets included."""
+    async with httpx.AsyncClient(base_url=api) as client:
+        answer = await client.get(
+            f"/block_types/slug/{slug}/block_documents/name/{name}", params={"include_secrets": True}
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+
+def test_a_device_code_connects_it_from_a_terminal(ipaas, server: OAuthServer, tokens, prefect_server) -> None:
+    values = server.credential(grant="device_code")
+    assert ipaas("credentials", "set", "dev", "--type", "oauth2", stdin=values, env=tokens).returncode == 0
+    try:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("IPAAS_", "PREFECT_"))}
+        home = {"IPAAS_HOME": str(prefect_server.settings.home), "PREFECT_API_URL": prefect_server.url}
+        command = [sys.executable, "-m", "ipaas", "credentials", "connect", "dev", "--by", "kim"]
+        with subprocess.Popen(
+            command, env=clean | home | tokens, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stderr
+            asked = running.stderr.readline()
+            assert asked.startswith(f"go to {server.url}/activate and type in ")
+            server.decide(asked.split()[-1])
+            said, _ = running.communicate(timeout=60)
+        assert said == "dev is connected\n"
+        shown = json.loads(ipaas("credentials", "show", "dev", "--json", env=tokens).stdout)
+        assert (shown["tokens"]["state"], shown["tokens"]["connected_by"]) == ("good", "kim")
+    finally:
+        ipaas("credentials", "delete", "dev", env=tokens)
+
+
+def test_what_needs_no_consent_is_not_connected(ipaas, tokens) -> None:
+    ipaas("credentials", "set", "plain", "--type", "bearer", stdin={"token": "t-12345678"}, env=tokens)
+    try:
+        refused = ipaas("credentials", "connect", "plain", env=tokens)
+        assert "credential 'plain' needs no consent: `ipaas credentials test plain` tries it out" in refused.stderr
+    finally:
+        ipaas("credentials", "delete", "plain", env=tokens)

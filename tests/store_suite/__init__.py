@@ -20,6 +20,7 @@ from store_suite.inbox import InboxSuite
 from store_suite.notices import NoticesSuite
 from store_suite.polls import PollsSuite
 from store_suite.running import RunningSuite
+from store_suite.tokens import TokensSuite
 from store_suite.waits import KeyedWaitsSuite, WaitsSuite
 
 
@@ -38,6 +39,7 @@ class StoreSuite(
     KeyedWaitsSuite,
     CallersSuite,
     NoticesSuite,
+    TokensSuite,
     ArchiveSuite,
 ):
     @pytest.fixture

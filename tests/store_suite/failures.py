@@ -53,6 +53,7 @@ class FailuresSuite:
             "id": failed,
             "workflow": "orders",
             "version": "v1",
+            "mode": "standard",
             "trigger": "webhook",
             "status": "failed",
             "error": ERROR,

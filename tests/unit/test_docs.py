@@ -288,9 +288,10 @@ def known_commands() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_setting_exists(path: Path) -> None:
-    from foundation.settings import Settings
+    from foundation.settings import AwsSettings, Settings, VaultSettings
 
-    known = {f"IPAAS_{name.upper()}" for name in Settings.model_fields}
+    groups = {"": Settings, "VAULT__": VaultSettings, "AWS__": AwsSettings}
+    known = {f"IPAAS_{group}{name.upper()}" for group, of in groups.items() for name in of.model_fields}
     named = set(re.findall(r"\bIPAAS_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8")))
     assert {name for name in named if not name.startswith("IPAAS_CONNECTORS__")} - known == set()
 

@@ -11,6 +11,7 @@ from flows.history.memory.polls import MemoryPolls
 from flows.history.memory.recording import MemoryRecording
 from flows.history.memory.running import MemoryRunning
 from flows.history.memory.takeover import MemoryTakeover
+from flows.history.memory.tokens import MemoryStoreTokens
 
 __all__ = ["MemoryStore"]
 
@@ -24,6 +25,7 @@ class MemoryStore(
     MemoryRecording,
     MemoryCallers,
     MemoryNotices,
+    MemoryStoreTokens,
     MemoryArchive,
 ):
     """`HistoryStore` in dicts. Methods await nothing, so each is atomic within its event loop.

@@ -127,13 +127,6 @@ async def accept_duplicate(store: SqlStore, watch: Watch) -> None:
 
 simply("admit", lambda store: store.admit(limit=100, claim=30))
 simply("admit: of a mode", lambda store: store.admit(limit=100, claim=30, modes=[Mode.STANDARD]))
-simply(
-    "admit_and_begin",
-    lambda store: store.admit_and_begin(limit=100, owner="host/1", lease=60, modes=[Mode.EXPRESS, None]),
-)
-simply("unrecorded", lambda store: store.unrecorded(limit=100))
-simply("last_recorded", lambda store: store.last_recorded())
-simply("forget_recorded", lambda store: store.forget_recorded(after=T0, limit=100))
 simply("wake", lambda store: store.wake(limit=100))
 
 
@@ -309,14 +302,6 @@ async def due(store: SqlStore) -> PollState:
 simply("claim_poll", lambda store: store.claim_poll(claim=-1))
 simply("known_keys", lambda store: store.known_keys(PollHold("news", RSS, 1), ["a", "b"]))
 simply("polls", lambda store: store.polls())
-
-
-@call("note_recorded")
-async def note_recorded(store: SqlStore, watch: Watch) -> None:
-    execution_id = await running(store, workflow=new_id())
-    await finish(store, execution_id, Status.SUCCEEDED)
-    with watch():
-        await store.note_recorded([execution_id], at=T0)
 
 
 @call("finish_poll")

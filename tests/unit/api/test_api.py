@@ -40,6 +40,7 @@ async def test_an_execution_is_shown_whole(client: httpx.AsyncClient, store: Mem
         "id": execution_id,
         "workflow": "orders",
         "version": "v1",
+        "mode": "standard",
         "trigger": "webhook",
         "status": "succeeded",
         "event": {"body": {"amount": 12}},

@@ -114,6 +114,8 @@ def test_the_description_has_every_route(description: Any) -> None:
         "GET /api/approvals",
         "POST /api/approvals/{approval_id}",
         "POST /api/signals/{name}",
+        "GET /api/credentials",
+        "POST /api/credentials/{name}/connect",
     }
 
 

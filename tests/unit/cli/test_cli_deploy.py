@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import ipaas.connection
+import ipaas.credentials as ipaas_credentials
 import ipaas.publish
 
 ORDERS = "name: orders\nsteps: [{id: a, uses: log.message, with: {text: one}}]\n"
@@ -43,6 +44,22 @@ def test_an_older_version_is_made_the_current_one_again(ipaas, file, prefect, wo
     assert outcome.document == [first]
     current = workflow("orders").current
     assert (current.version, current.source) == (first["version"], ORDERS)
+
+
+def test_a_credential_that_does_not_exist_is_told_and_it_is_deployed_all_the_same(
+    ipaas, file, prefect, workflow, monkeypatch
+):
+    async def none(*, connect):
+        return []
+
+    monkeypatch.setattr(ipaas_credentials, "list_credentials", none)
+    step = "{id: a, uses: slack.post_message, credential: team, with: {channel: c, text: t}}"
+    path = file("orders.yaml", f"name: orders\nsteps:\n  - {step}\n")
+
+    outcome = ipaas("deploy", str(path))
+
+    assert outcome.err == f"warning: {path}:3: credential 'team' of type slack does not exist\n"
+    assert workflow("orders") is not None
 
 
 def test_a_version_that_there_is_not(ipaas, file, prefect):

@@ -36,7 +36,7 @@ def test_no_key_is_ever_listed(ipaas, home):
 def test_connectors_are_listed_with_their_actions(ipaas):
     out = ipaas("connectors").out
     assert "slack.post_message" in out
-    assert "bearer or basic or api-key (optional)" in out
+    assert "bearer or basic or oauth2 or google-service-account or github-app or api-key (optional)" in out
 
 
 def test_an_action_is_shown_in_python_and_in_yaml(ipaas):

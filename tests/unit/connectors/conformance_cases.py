@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from connectors import discord, http, openweather, rss, slack
+from connectors import discord, http, openapi, openweather, rss, slack
 from connectors.kit.conformance import HttpCase
 
 
@@ -37,6 +38,15 @@ def _openweather_request(request: httpx.Request) -> None:
         "/data/2.5/weather",
     )
     assert dict(request.url.params) == {"q": "London,GB", "units": "metric", "appid": "0123456789abcdef"}
+
+
+def _openapi_request(request: httpx.Request) -> None:
+    assert (request.method, str(request.url)) == (
+        "POST",
+        "https://api.parcels.example/v2/orders/A%2F1/labels?express=true",
+    )
+    assert request.headers["authorization"] == "Bearer token-1234"
+    assert json.loads(request.content) == {"weight": 2.5}
 
 
 def _rss_request(request: httpx.Request) -> None:
@@ -130,6 +140,25 @@ HTTP_CASES = [
         missing=httpx.Response(404, json={"cod": "404", "message": "city not found"}),
         said=("Invalid API key.", "city not found"),
         repeats_safely=True,
+    ),
+    HttpCase(
+        action=openapi.call,
+        arguments={
+            "spec": str(Path(__file__).parents[2] / "openapi" / "parcels.yaml"),
+            "operation": "createLabel",
+            "parameters": {"order": "A/1", "express": True},
+            "body": {"weight": 2.5},
+        },
+        credential={"token": "token-1234"},
+        secret="token-1234",
+        request=_openapi_request,
+        success=lambda text: httpx.Response(201, json={"id": "7", "note": text}),
+        result=lambda text: {"status": 201, "body": {"id": "7", "note": text}},
+        aside=frozenset({"headers"}),
+        unauthorized=httpx.Response(401, json={"title": "unknown token"}),
+        missing=httpx.Response(404, json={"title": "no such order"}),
+        said=("unknown token", "no such order"),
+        idempotency_header="Idempotency-Key",
     ),
     HttpCase(
         action=rss.items,

@@ -6,6 +6,7 @@ import asyncio
 
 from gateway_under_test import ORDERS, Gateway, gateway
 
+from blocks.token_state import TokenFailure
 from flows.history import MemoryStore, Status
 from foundation.errors import StorageUnavailable
 
@@ -144,6 +145,24 @@ async def test_a_poll_that_is_frozen_is_told_of():
         under_test.clock.move(minutes=1)
         assert f"ipaas_poll_frozen{labels}" not in await scrape(under_test)
         assert "frozen_polls" not in (await under_test.http.get("/readyz")).json()
+
+
+async def test_a_credential_that_is_lost_is_told_of_with_who_connected_it():
+    async with gateway() as under_test:
+        await under_test.store.connect_token("crm", "oauth2", "sealed", expires_in=60, by="kim")
+        held = await under_test.store.claim_token("crm", "oauth2", claim=60)
+        assert held
+        labels = '{credential="crm",type="oauth2"}'
+        assert (await scrape(under_test))[f"ipaas_credential_lost{labels}"] == 0
+        assert "lost_credentials" not in (await under_test.http.get("/readyz")).json()
+
+        failure = TokenFailure("invalid_grant", lasting=True, settings="")
+        await under_test.store.fail_token(held.hold, failure, retry=3600)
+        under_test.clock.move(minutes=1)
+        assert (await scrape(under_test))[f"ipaas_credential_lost{labels}"] == 1
+        assert (await under_test.http.get("/readyz")).json()["lost_credentials"] == [
+            {"credential": "crm", "type": "oauth2", "connected_by": "kim"}
+        ]
 
 
 async def test_a_background_loop_that_ends_begins_again_and_is_shown():
