@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 ARGS ?=
+PEERS ?= all
 
-.PHONY: help setup run demo check test unit integration e2e chaos bench lock clean
+.PHONY: help setup run demo check test unit integration e2e chaos bench profile lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -52,8 +53,11 @@ e2e: setup
 chaos: setup ## the longer crash tests: kills at every moment, for some minutes
 	$(BIN)/pytest tests/chaos
 
-bench: setup ## what the numbers in the docs come from
-	$(BIN)/python -m benchmarks
+bench: setup ## measure, with peers in the same run (PEERS=none: a quick look; ARGS="--sustain 600" and the like)
+	$(BIN)/python -m benchmarks --peers $(PEERS) $(ARGS)
+
+profile: setup ## flame graphs of each process under load, into .bench/profile/ (ARGS="--mode express")
+	$(BIN)/python -m benchmarks.profile $(ARGS)
 
 lock: setup ## pin what pyproject.toml asks for, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes pyproject.toml --output-file requirements.txt

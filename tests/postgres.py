@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
-_SERVER = os.environ.get("IPAAS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+SERVER = os.environ.get("IPAAS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 
 
 def run_sql(url: str, statement: str) -> list[Any]:
@@ -31,11 +31,11 @@ def run_sql(url: str, statement: str) -> list[Any]:
 def answering_server() -> str:
     """The URL of a server that answers. Without one: skips, but fails where CI=true."""
     try:
-        run_sql(_SERVER, "SELECT 1")
+        run_sql(SERVER, "SELECT 1")
     except (OSError, asyncpg.PostgresError) as error:
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        complain(f"no PostgreSQL at {_SERVER.rpartition('@')[2]} (set IPAAS_TEST_POSTGRES_URL): {error}")
-    return _SERVER
+        complain(f"no PostgreSQL at {SERVER.rpartition('@')[2]} (set IPAAS_TEST_POSTGRES_URL): {error}")
+    return SERVER
 
 
 @contextmanager
