@@ -23,6 +23,7 @@ import httpcore
 import httpx
 
 from connectors.kit.addresses import NOTHING, Address, Allowed, spelled
+from connectors.kit.pools import Pools
 from foundation.errors import EgressRefused
 
 MAY_BE_PRIVATE: Final = "ipaas.may_be_private"
@@ -118,8 +119,8 @@ class EgressTransport(httpx.AsyncBaseTransport):
     def __init__(self, limits: httpx.Limits, allowed: Allowed = NOTHING, resolve: Resolve = resolve) -> None:
         self._guard = PublicOnly(allowed, resolve)
         tls = httpx.create_ssl_context()  # one for all: it reads every authority's certificate
-        self._anywhere = httpx.AsyncHTTPTransport(tls, limits=limits)
-        self._public = _GuardedTransport(self._guard, tls, limits)
+        self._anywhere = Pools(lambda limits: httpx.AsyncHTTPTransport(tls, limits=limits), limits)
+        self._public = Pools(lambda limits: _GuardedTransport(self._guard, tls, limits), limits)
         self._proxies: Mapping[str, httpx.AsyncHTTPTransport] = {
             scheme: httpx.AsyncHTTPTransport(tls, proxy=proxy if "://" in proxy else f"http://{proxy}", limits=limits)
             for scheme, proxy in getproxies().items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, create_engine, event
 
 R = TypeVar("R")
+
+_LOOK_SECONDS = 0.0005
 
 
 class SqliteThreads:
@@ -36,13 +39,18 @@ class SqliteThreads:
                 # With NORMAL, a power cut may take back the last commits.
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
+                if writes:
+                    connection.execute("PRAGMA busy_timeout = 0")  # `_begin_to_write` waits
             except sqlite3.Error:
                 connection.close()
                 raise
 
         @event.listens_for(self.engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if writes:
+                _begin_to_write(connection.connection.driver_connection, lock_wait)
+            else:
+                connection.exec_driver_sql("BEGIN")
 
     async def transact(self, work: Callable[[Connection], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work)
@@ -62,6 +70,23 @@ class SqliteThreads:
     def _new_threads(self) -> ThreadPoolExecutor:
         """None runs before it is needed."""
         return ThreadPoolExecutor(self._connections, thread_name_prefix="history")
+
+
+def _begin_to_write(driver: Any, lock_wait: float) -> None:
+    """Waits for other processes' writes by looking often.
+
+    SQLite's own waiting looks ever less often, up to every 100 ms: who writes all the time would leave the others behind.
+    """
+    deadline = time.monotonic() + lock_wait
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def give_back(connection: Connection, pages: int) -> bool:
