@@ -75,7 +75,7 @@ class SqliteThreads:
 def _begin_to_write(driver: Any, lock_wait: float) -> None:
     """Waits for other processes' writes by looking often.
 
-    SQLite's own waiting looks ever less often, up to every 100 ms: who writes all the time would leave the others behind.
+    SQLite's own waiting looks ever less often, up to every 100 ms: who writes all the time leaves the others behind.
     """
     deadline = time.monotonic() + lock_wait
     while True:
