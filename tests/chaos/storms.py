@@ -43,6 +43,7 @@ class Sent:
 class Outcome:
     """One row of the table."""
 
+    mode: str
     killed: str
     events: int
     tries: int
@@ -58,6 +59,7 @@ class Outcome:
     @staticmethod
     def table(rows: Sequence[Outcome]) -> list[str]:
         head = [
+            "mode",
             "killed",
             "events",
             "requests",
@@ -67,10 +69,10 @@ class Outcome:
             "p99 accept",
             "all ended after",
         ]
-        lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] + ['---:'] * (len(head) - 1))} |"]
+        lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * 2 + ['---:'] * (len(head) - 2))} |"]
         for row in rows:
             counts = f"{row.events} | {row.tries} | {row.acknowledged} | {row.lost} | {row.repeated}"
-            lines.append(f"| {row.killed} | {counts} | {row.p99_accept * 1000:.0f} ms | {row.run_seconds:.0f} s |")
+            lines.append(f"| {row.mode} | {row.killed} | {counts} | {row.p99_accept * 1000:.0f} ms | {row.run_seconds:.0f} s |")
         return lines
 
 

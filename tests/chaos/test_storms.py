@@ -23,14 +23,19 @@ IN_FLIGHT = 2 * 10
 Kill = Callable[[Platform], None]
 
 
+@pytest.fixture(params=["standard", "express"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def make_platform(sink: Sink, tmp_path: Path) -> Iterator[Callable[..., Platform]]:
+def make_platform(sink: Sink, tmp_path: Path, mode: str) -> Iterator[Callable[..., Platform]]:
     made: list[Platform] = []
 
     def make(**environment: str) -> Platform:
         (tmp_path / "workflows").mkdir()
         (tmp_path / "workflows" / "storm.yaml").write_text(WORKFLOW.replace("http://sink", sink.url))
-        made.append(Platform(tmp_path / "home", tmp_path / "workflows", environment))
+        made.append(Platform(tmp_path / "home", tmp_path / "workflows", environment | {"IPAAS_MODE": mode}))
         return made[-1].start()
 
     yield make
@@ -105,6 +110,7 @@ def weather(platform: Platform, sink: Sink, killed: str, events: int, kill: Kill
     }
     lost = [n for n in sent.acknowledged if n not in succeeded or not effects["/first", n] or not effects["/second", n]]
     return Outcome(
+        mode=platform.environment["IPAAS_MODE"],
         killed=killed,
         events=events,
         tries=sent.tries,
