@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foundation.settings import Settings
 from ipaas.cli.credentials import Name, OfType, the_credential
 from ipaas.cli.output import AsJson, print_json
 from ipaas.cli.session import connect, run
 
 if TYPE_CHECKING:
     from flows.history import HistoryStore
+    from foundation.settings import Settings
     from ipaas.connecting import Connecting
 
 connecting = typer.Typer()

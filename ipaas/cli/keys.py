@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from foundation.settings import Settings
 from ipaas.cli.output import AsJson, print_json, print_table
 from ipaas.cli.session import connect, read_settings, run
 
 if TYPE_CHECKING:
     from blocks import Keyring
+    from foundation.settings import Settings
 
 keys = typer.Typer(help="Encryption keys: new, list, rotate. Alone: list.")
 

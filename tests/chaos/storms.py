@@ -72,7 +72,9 @@ class Outcome:
         lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * 2 + ['---:'] * (len(head) - 2))} |"]
         for row in rows:
             counts = f"{row.events} | {row.tries} | {row.acknowledged} | {row.lost} | {row.repeated}"
-            lines.append(f"| {row.mode} | {row.killed} | {counts} | {row.p99_accept * 1000:.0f} ms | {row.run_seconds:.0f} s |")
+            lines.append(
+                f"| {row.mode} | {row.killed} | {counts} | {row.p99_accept * 1000:.0f} ms | {row.run_seconds:.0f} s |"
+            )
         return lines
 
 

@@ -11,6 +11,7 @@ from store_builders import T0, a_step, a_version, accepted, admitted, an_executi
 from store_suite.polls import RSS, an_item, claimed, declare
 
 from benchmarks.filling import SHARED_SIGNAL
+from blocks.token_state import TokenFailure, TokenHold
 from flows.history import Key, Mode, NewExecution, NewWait, PollHold, PollState, Status, WaitKind, signal_address
 from flows.history.records import Rule, step_address
 from flows.history.sql import SqlStore
@@ -302,6 +303,47 @@ async def due(store: SqlStore) -> PollState:
 simply("claim_poll", lambda store: store.claim_poll(claim=-1))
 simply("known_keys", lambda store: store.known_keys(PollHold("news", RSS, 1), ["a", "b"]))
 simply("polls", lambda store: store.polls())
+
+
+# Tokens
+
+CRM = ("crm", "oauth2")
+
+simply("token", lambda store: store.token(*CRM))
+simply("tokens", lambda store: store.tokens())
+simply("claim_token", lambda store: store.claim_token(*CRM, claim=60))
+simply("begin_connecting", lambda store: store.begin_connecting(*CRM, "n1"))
+simply("end_connecting", lambda store: store.end_connecting(*CRM, "n1"))
+simply("connect_token", lambda store: store.connect_token(*CRM, "sealed", expires_in=60, by="kim"))
+simply("reseal_token", lambda store: store.reseal_token(*CRM, before="sealed", after="resealed"))
+simply("forget_token", lambda store: store.forget_token(*CRM))
+
+
+async def claimed_token(store: SqlStore) -> TokenHold:
+    claim = await store.claim_token("held", "oauth2", claim=60)
+    assert claim
+    return claim.hold
+
+
+@call("store_token")
+async def store_token(store: SqlStore, watch: Watch) -> None:
+    hold = await claimed_token(store)
+    with watch():
+        await store.store_token(hold, "sealed", expires_in=60)
+
+
+@call("fail_token")
+async def fail_token(store: SqlStore, watch: Watch) -> None:
+    hold = await claimed_token(store)
+    with watch():
+        await store.fail_token(hold, TokenFailure("revoked", lasting=True, settings="s1"), retry=60)
+
+
+@call("release_token")
+async def release_token(store: SqlStore, watch: Watch) -> None:
+    hold = await claimed_token(store)
+    with watch():
+        await store.release_token(hold)
 
 
 @call("finish_poll")

@@ -55,6 +55,7 @@ SORTS = {
     "executions_of_flow_runs": "the executions of these flow runs",
     "claim_poll": "polls that are due at the same time",
     "polls": "polls",
+    "tokens": "credentials",
     "finish_poll": "the keys of one poll, which are bounded",
     "execution": _STEPS,
     "execution_of_flow_run": "the executions of one flow run; the steps of the newest",
