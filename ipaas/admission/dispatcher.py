@@ -21,21 +21,18 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from flows.history import Execution, HistoryStore, Mode, Topic
+from flows.history import Execution, HistoryStore, Mode
 from flows.on_prefect.deployment import deploy_again, find_deployment
 from flows.on_prefect.flow_runs import read_flow_runs
 from flows.on_prefect.internals import BULK_LIMIT, create_flow_runs
 from foundation.errors import IpaasError, StorageUnavailable
+from ipaas.admission.looking import Looking, next_look
 from ipaas.admission.shown import flow_run, hidden_event, shown_event
 
 logger = logging.getLogger("ipaas.dispatcher")
 
 CLAIM_SECONDS = 30.0
 """How long an admitted execution is this dispatcher's to hand over; after a crash another one takes it then."""
-TICK_SECONDS = 1.0
-"""How often it looks by itself, for what no notice came of."""
-SHORTEST_WAIT_SECONDS = 0.005
-MAX_BACKOFF_SECONDS = 5.0
 WAKE_TRIES = 10
 """How many ticks a run that is about to be put back is waited for; Prefect itself schedules it a little later."""
 
@@ -65,11 +62,11 @@ class Dispatcher:
     ) -> None:
         self._store, self._client = store, client
         self._on_dispatched, self._modes = on_dispatched, modes
-        self._poke = asyncio.Event()
+        self._looking = Looking(store, "hand executions to Prefect", logger)
         self._deployments: dict[str, str] = {}
         self._asleep: list[_Asleep] = []
-        self._due = TICK_SECONDS
-        """In how many seconds admission has something to do by itself: a debounce, a batch, a throttle."""
+        self._due: float | None = None
+        """See `Admitted.due`: a debounce, a batch, a throttle."""
 
     def wake(self, execution: Execution) -> None:
         """It is admitted, and its run waits in Prefect for its turn."""
@@ -78,37 +75,14 @@ class Dispatcher:
 
     def poke(self) -> None:
         """Something was accepted, or has ended."""
-        self._poke.set()
+        self._looking.poke()
 
     async def run(self) -> None:
         """Dispatches until cancelled."""
-        async with self._store.listening(Topic.ACCEPTED, lambda _: self.poke()):
-            await self._run()
+        await self._looking.run(self._look)
 
-    async def _run(self) -> None:
-        backoff = TICK_SECONDS
-        while True:
-            try:
-                while await self.dispatch_once():
-                    pass
-                backoff = TICK_SECONDS
-                await self._wait(min(max(self._due, SHORTEST_WAIT_SECONDS), TICK_SECONDS))
-            except (httpx.HTTPError, IpaasError, OSError) as error:
-                logger.warning("could not hand executions to Prefect, trying again in %g s: %s", backoff, error)
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
-            except Exception:
-                logger.exception("could not hand executions to Prefect, trying again in %g s", backoff)
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._poke.wait()
-        except TimeoutError:
-            return
-        self._poke.clear()
+    async def _look(self) -> float:
+        return 0.0 if await self.dispatch_once() else next_look(self._due)
 
     async def dispatch_once(self) -> int:
         """Admits and hands over one batch; how many there were.
@@ -119,7 +93,7 @@ class Dispatcher:
             httpx.HTTPError, StorageUnavailable: Prefect or the history does not answer; the claims are released.
         """
         admitted = await self._store.admit(limit=BULK_LIMIT, claim=CLAIM_SECONDS, modes=self._modes())
-        self._due = TICK_SECONDS if admitted.due is None else admitted.due
+        self._due = admitted.due
         self._asleep += [_Asleep(execution) for execution in admitted if execution.flow_run_id]
         await self._hand_over([execution for execution in admitted if not execution.flow_run_id])
         await self._wake()

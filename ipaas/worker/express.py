@@ -13,10 +13,11 @@ from flows.engine.execution import run_begun
 from flows.engine.failures import NotRun, error_document
 from flows.engine.journal import LEASE_SECONDS
 from flows.engine.runtime import Runtime
-from flows.history import Execution, Mode, Status, Topic
+from flows.history import Execution, Mode, Status
 from flows.on_prefect.loader import FlowLoader
 from flows.on_prefect.recording import RunRecord
 from foundation.errors import IpaasError, StorageUnavailable
+from ipaas.admission.looking import TICK_SECONDS, Looking, next_look
 from ipaas.worker.noted import NotedRun, from_history
 from ipaas.worker.recorder import Recorder
 
@@ -26,10 +27,6 @@ AT_ONCE: Final = 64
 """How many begin in one transaction."""
 MOST_RUNNING: Final = 500
 """How many run at the same time in one worker, of all workflows."""
-TICK_SECONDS: Final = 1.0
-"""How often it looks by itself, for what no notice came of."""
-SHORTEST_WAIT_SECONDS: Final = 0.005
-MAX_BACKOFF_SECONDS: Final = 5.0
 LIVE_SECONDS: Final = 1.0
 """After how long Prefect is told that a run is under way."""
 
@@ -55,7 +52,7 @@ class Express:
         self._runtime, self._store, self._recorder = runtime, runtime.store, recorder
         self._modes, self._room, self._wake = modes, room, wake
         self._loader = FlowLoader(runtime.store)
-        self._poke = asyncio.Event()
+        self._looking = Looking(self._store, "begin executions", logger)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._noted: dict[str, NotedRun] = {}
         self.draining = False
@@ -66,38 +63,16 @@ class Express:
 
     def poke(self) -> None:
         """Something may start."""
-        self._poke.set()
+        self._looking.poke()
 
     async def run(self) -> None:
         """Begins what may begin until cancelled."""
-        async with self._store.listening(Topic.ACCEPTED, lambda _: self.poke()):
-            await self._run()
-
-    async def _run(self) -> None:
-        backoff = TICK_SECONDS
-        while not self.draining:
-            self._poke.clear()
-            try:
-                due = await self._begin()
-                backoff = TICK_SECONDS
-                if due > 0:
-                    await self._wait(due)
-            except (IpaasError, OSError) as error:
-                logger.warning("could not begin executions, trying again in %g s: %s", backoff, error)
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._poke.wait()
-        except TimeoutError:
-            return
+        await self._looking.run(self._begin)
 
     async def _begin(self) -> float:
         """Begins what may begin; in how many seconds to look again."""
         modes, limit = self._modes(), int(min(self._room(), MOST_RUNNING - self.running, AT_ONCE))
-        if not modes or limit <= 0:
+        if self.draining or not modes or limit <= 0:
             return TICK_SECONDS
         admitted = await self._store.admit_and_begin(
             limit=limit, owner=self._runtime.owner, lease=LEASE_SECONDS, modes=modes
@@ -108,10 +83,7 @@ class Express:
                 self._running[execution.id] = task
             else:
                 self._wake(execution)
-        if len(admitted) == limit:
-            return 0.0
-        due = TICK_SECONDS if admitted.due is None else admitted.due
-        return min(max(due, SHORTEST_WAIT_SECONDS), TICK_SECONDS)
+        return 0.0 if len(admitted) == limit else next_look(admitted.due)
 
     async def _execute(self, execution: Execution) -> None:
         noted = NotedRun(execution, self._runtime.clock, self._runtime.services.masker)
@@ -130,6 +102,11 @@ class Express:
             logger.log(level, "execution %s: %s", execution.id, error, exc_info=level == logging.ERROR)
             await self._fail(execution, error)
         else:
+            if outcome.status in (Status.FAILED, Status.TIMED_OUT):
+                message = (outcome.error or {}).get("message")
+                logger.error(
+                    "workflow %s: execution %s %s: %s", execution.workflow, execution.id, outcome.status, message
+                )
             self._tell(noted, lambda: noted.as_ended(outcome))
         finally:
             del self._running[execution.id], self._noted[execution.id]
@@ -167,7 +144,6 @@ class Express:
     async def drain(self, seconds: float) -> None:
         """Begins nothing more, and waits for what runs."""
         self.draining = True
-        self.poke()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=seconds)
 

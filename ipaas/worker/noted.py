@@ -105,7 +105,7 @@ class NotedRun:
             left_out = f"{self._left_out} further lines are not shown"
             lines.append(LogLine(at=self.clock.now(), level=logging.WARNING, message=left_out))
         earlier = {task.path: task for task in _tasks_of(execution.steps)}
-        tasks = earlier | {task.path: _task(task, ended or state.type is Kind.PAUSED) for task in self._tasks.values()}
+        tasks = earlier | {task.path: _task(task) for task in self._tasks.values()}
         return _record(execution, state, list(tasks.values()), lines, ended, inputs or {})
 
 
@@ -178,21 +178,20 @@ def _end(status: Status, failure: Exception | str | None, at: datetime) -> State
     return State(type=Kind(shown.type.value), name=shown.name or shown.type.value, timestamp=at, message=message)
 
 
-def _task(task: _Task, is_over: bool | datetime) -> TaskRecord:
-    if task.ended is None and not is_over:
+def _task(task: _Task) -> TaskRecord:
+    if task.ended is None:
         state = TaskState(type=Kind.RUNNING, name="Running")
     else:
         kind, name = _end_of(task)
         failure = task.failure
         message = f"Task run encountered an exception {type(failure).__name__}: {failure}" if failure else ""
         state = TaskState(type=kind, name=name, message=_plain(message) if kind is Kind.FAILED else "")
-    after = tuple(path for path in task.after if path != task.path)
-    ended = task.ended or (task.started if is_over else None)
-    return TaskRecord(path=task.path, action=task.action, started=task.started, ended=ended, state=state, after=after)
+    at = {"started": task.started, "ended": task.ended}
+    return TaskRecord(path=task.path, action=task.action, state=state, after=tuple(task.after), **at)
 
 
 def _end_of(task: _Task) -> tuple[Any, str]:
-    if task.ended and task.failure is None:
+    if task.failure is None:
         return Kind.COMPLETED, "Completed"
     return (Kind.FAILED, "Failed") if isinstance(task.failure, Exception) else (Kind.CANCELLED, "Cancelled")
 

@@ -22,7 +22,7 @@ from flows.history import Execution, Key, MemoryStore, Status, Topic, Trigger
 from flows.history.documents import Document, to_document
 from flows.on_prefect.internals import BULK_LIMIT
 from foundation.clock import ManualClock
-from ipaas.admission import dispatcher
+from ipaas.admission import looking
 from ipaas.admission.dispatcher import CLAIM_SECONDS, Dispatcher
 from ipaas.admission.shown import SHOWN_DEPTH, hidden_event, shown_event
 
@@ -409,8 +409,8 @@ async def test_an_event_that_prefect_refuses_is_handed_over_without_being_shown(
 async def test_it_goes_on_when_prefect_is_back(
     store: MemoryStore, prefect: Prefect, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 0.001)
-    monkeypatch.setattr(dispatcher, "MAX_BACKOFF_SECONDS", 0.004)
+    monkeypatch.setattr(looking, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(looking, "MAX_BACKOFF_SECONDS", 0.004)
     prefect.failing = {"": httpx.ConnectError("refused")}
     execution_id = await accepted(store)
     running = asyncio.create_task(handing_over.run())
@@ -433,7 +433,7 @@ async def test_it_goes_on_when_prefect_is_back(
 async def test_who_is_woken_starts_it_at_once(
     store: MemoryStore, handing_over: Dispatcher, monkeypatch: pytest.MonkeyPatch, by_notice: bool
 ) -> None:
-    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 3600)
+    monkeypatch.setattr(looking, "TICK_SECONDS", 3600)
     running = asyncio.create_task(handing_over.run())
     await asyncio.sleep(0.01)
     execution_id = await accepted(store)
@@ -519,7 +519,7 @@ async def test_what_falls_due_is_handed_over_before_the_next_tick(
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dispatcher, "TICK_SECONDS", 3600)
+    monkeypatch.setattr(looking, "TICK_SECONDS", 3600)
     declaration = FLOW.published.declaration | {"debounce": {"quiet": 0.02}}
     await store.publish(replace(FLOW.published, version="v2", declaration=declaration))
     execution_id = await accepted(store, keys=[Key.made("debounce", "", "")])

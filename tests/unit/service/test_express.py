@@ -38,6 +38,7 @@ class Worker:
     express: Express
     told: Told
     woken: list[Execution]
+    looking: asyncio.Task[None]
 
     async def accept(self, flow: WorkflowFlow, body: Any = None, **more: Any) -> str:
         """Accepts an event; its execution begins when the worker looks."""
@@ -71,7 +72,7 @@ async def worker(*, room: float = 100, **remote: Any) -> AsyncIterator[Worker]:
             wake=woken.append,
         )
         running = asyncio.create_task(express.run())
-        yield Worker(on, express, told, woken)
+        yield Worker(on, express, told, woken, running)
         running.cancel()
         await express.close()
 
@@ -111,6 +112,38 @@ async def test_a_failure_is_told_as_an_orchestrated_run_has_it(here: Worker) -> 
     assert (told.state.message or "").startswith("Flow run encountered an exception: ")
     [task] = told.tasks
     assert (task.state.type, "404" in task.state.message) == (Kind.FAILED, True)
+
+
+async def test_a_failure_is_said_in_the_log_and_a_success_is_not(
+    here: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "ipaas"):
+        await here.ended(await here.accept(quick(post("/a"))))
+        assert [record for record in caplog.records if record.name.startswith("ipaas")] == []
+        execution = await here.ended(await here.accept(quick(post("/bad"))))
+
+    assert [line for line in caplog.messages if execution.id in line and "404" in line]
+
+
+async def test_one_that_is_called_runs_and_answers_its_caller(here: Worker) -> None:
+    called = in_yaml("name: called\nmode: express\n" + steps(post("/a"), output="'{{ event.body.x }}'"))
+    await here.on.store.publish(called.published)
+    flow = quick(step("sub", call="called", with_={"x": 7}), output="'{{ steps.sub.output }}'")
+
+    execution = await here.ended(await here.accept(flow))
+
+    assert (execution.output, execution.mode) == (7, Mode.EXPRESS)
+    assert {record.workflow for record in here.told.records} == {"quick", "called"}
+
+
+async def test_while_it_drains_nothing_begins_and_its_loop_goes_on(here: Worker) -> None:
+    await here.express.drain(1)
+    execution_id = await here.accept(quick(post("/a")))
+    await asyncio.sleep(0.05)
+
+    execution = await here.on.store.execution(execution_id)
+    assert execution
+    assert (execution.status, here.looking.done()) == (Status.ACCEPTED, False)
 
 
 async def test_a_workflow_that_does_not_compile_any_more_fails_and_the_others_run(here: Worker) -> None:
