@@ -112,11 +112,7 @@ def is_shown_as(flow_run_ids: Sequence[str]) -> ColumnElement[bool]:
 
 def steps(connection: Connection, execution_id: str) -> list[StepExecution]:
     """In the order of their first save."""
-    table = step_executions
-    query = select(table).where(table.c.execution_id == execution_id).order_by(table.c.number)
-    return [
-        step_of(row) for row in payloads.whole(connection, connection.execute(query).mappings(), "output", "decision")
-    ]
+    return _steps_of(connection, [execution_id])[execution_id]
 
 
 def finished(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Execution]:
