@@ -18,6 +18,13 @@ Make = Callable[[Sink], Platform]
 def test_a_killed_workers_execution_goes_on_after_its_last_finished_step(
     platform: Platform, sink: Sink, hook: str
 ) -> None:
+    goes_on_after_its_worker_is_killed(platform, sink, hook)
+
+    eventually(lambda: slots_taken(platform, hook) == 0, why="its slot is free again")
+
+
+def goes_on_after_its_worker_is_killed(platform: Platform, sink: Sink, hook: str) -> str:
+    """In whichever mode; the execution's id."""
     execution_id = platform.send(hook, {"n": 1})
     eventually(lambda: sink.bodies("/slow"), why="the slow step runs")
 
@@ -32,7 +39,7 @@ def test_a_killed_workers_execution_goes_on_after_its_last_finished_step(
     assert first.headers["idempotency-key"] == again.headers["idempotency-key"]
     run = eventually(lambda: in_state(platform, execution["flow_run_id"], "COMPLETED"), why="Prefect has the end")
     assert run["run_count"] == 2
-    eventually(lambda: slots_taken(platform, hook) == 0, why="its slot is free again")
+    return execution_id
 
 
 def test_prefects_server_is_killed_while_a_step_runs(platform: Platform, sink: Sink) -> None:
@@ -71,7 +78,11 @@ def test_a_killed_gateway_loses_nothing_it_acknowledged(platform: Platform, sink
 
 
 def test_everything_is_killed_and_started_again(own_platform: Make, sink: Sink) -> None:
-    platform = own_platform(sink).start()
+    goes_on_after_everything_was_killed(own_platform(sink).start(), sink)
+
+
+def goes_on_after_everything_was_killed(platform: Platform, sink: Sink) -> list[str]:
+    """In whichever mode; the executions' ids."""
     slow = [platform.send("three-steps", {"n": n}) for n in range(3)]
     eventually(lambda: len(sink.bodies("/slow")) == 3, why="the slow steps run")
     waiting = [platform.send("to-sink", {"n": n}) for n in range(30)]
@@ -85,6 +96,7 @@ def test_everything_is_killed_and_started_again(own_platform: Make, sink: Sink) 
     assert Counter(body["n"] for body in sink.bodies("/after")) == dict.fromkeys(range(3), 1)
     assert set(Counter(body["n"] for body in sink.bodies("/plain"))) == set(range(30))
     eventually(lambda: no_run_is_under_way(platform), 120, "Prefect agrees that all have ended")
+    return slow + waiting
 
 
 def test_stopping_hands_back_nothing_that_can_end_in_time(own_platform: Make, sink: Sink) -> None:
