@@ -22,6 +22,9 @@ CONNECTIONS = 100
 TRY_AGAIN_SECONDS = 0.2
 
 
+Kind = Literal["idle", "answered", "storm", "sustained"]
+
+
 @dataclass(frozen=True)
 class Target:
     """Where an event goes: `body` is JSON in which `{n}` stands for the event's number."""
@@ -42,7 +45,7 @@ class Job:
     whether the others have been answered or not.
     """
 
-    kind: Literal["idle", "answered", "storm", "sustained"]
+    kind: Kind
     target: Target
     receiver: int
     """The port where the effects arrive."""

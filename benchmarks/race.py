@@ -18,7 +18,7 @@ import psutil
 from benchmarks import load
 from benchmarks.contestants import Contestant
 from benchmarks.contestants.contestant import Running, Unavailable, Work
-from benchmarks.load import Job, Outcome
+from benchmarks.load import Job, Kind, Outcome
 from benchmarks.processes import Tree, at_rest, settle, since
 from benchmarks.receiver import Receiver, receiving
 from benchmarks.results import Latency, Result, Round, Storm, Sustained, percentile
@@ -179,9 +179,9 @@ class Lane:
             lost=len(outcome.answered.keys() - outcome.arrived.keys()),
         )
 
-    def send(self, running: Running, work: Work, kind: str, count: int, **how: float) -> Outcome:
+    def send(self, running: Running, work: Work, kind: Kind, count: int, **how: float) -> Outcome:
         target, first = running.targets[work], self._numbers(count)
-        return load.run(Job(kind, target, self.receiver.port, work.effect, first, count, **how))  # type: ignore[arg-type]
+        return load.run(Job(kind, target, self.receiver.port, work.effect, first, count, **how))
 
     def _numbers(self, count: int) -> int:
         self.next += count

@@ -79,7 +79,7 @@ def write_private(path: Path, text: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
-        except BaseException:
+        except BaseException:  # whatever it is, a cancel too: no half a key stays behind
             Path(temporary).unlink(missing_ok=True)
             raise
         directory = os.open(path.parent, os.O_RDONLY)

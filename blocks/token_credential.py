@@ -7,6 +7,7 @@ decided by `connectors.kit.fresh_tokens`, which gives the token to the credentia
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,6 +114,7 @@ class TokenCredential(Credential):
         """Seconds after which unused tokens are renewed, or the other system forgets them; None: it does not."""
         return None
 
+    @abstractmethod
     def token_request(self, refresh_token: str, now: datetime) -> TokenRequest | None:
         """What asks for tokens; None: a person must connect it.
 
@@ -122,8 +124,8 @@ class TokenCredential(Credential):
         Raises:
             CredentialError: its fields don't fit each other.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens_in(self, answer: Mapping[str, Any], now: datetime, *, refresh_token: str = "") -> Tokens:
         """The tokens that an answer has.
 
@@ -133,11 +135,10 @@ class TokenCredential(Credential):
         Raises:
             TokenRefused: it has an error instead, or no token.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def token_place(self, name: str) -> Place:
         """Where its tokens are sealed: with other settings of what this has they belong to nobody."""
-        raise NotImplementedError
 
     def token_ring(self) -> Keyring:
         """What its tokens are sealed with."""

@@ -144,7 +144,9 @@ def missing(versions: Iterable[WorkflowVersion], there: Iterable[tuple[str, str]
             wanted, has = user.use.types, types.get(name, set())
             of_type = f"of type {' or '.join(wanted)}" if wanted else ""
             if not has:
-                found.append(user.lacks(" ".join(filter(None, (of_type, "does not exist")))))
+                create = f"`ipaas credentials set {name} --type {wanted[0] if wanted else 'TYPE'}`"
+                words = filter(None, (of_type, f"does not exist: create it with {create}"))
+                found.append(user.lacks(" ".join(words)))
             elif wanted and not has & set(wanted):
                 found.append(user.lacks(f"is of type {', '.join(sorted(has))}, and one {of_type} is needed"))
     return found

@@ -212,7 +212,7 @@ class FreshCredentials:
             tokens = credential.tokens_in(answer, self._clock.now(), refresh_token=refresh)
         except TokenRefused as error:
             await self._note(name, credential, held, error)
-        except BaseException:
+        except BaseException:  # a cancel too: the others must not wait for the claim to be over
             await _storing(self._store.release_token(held.hold))
             raise
         else:

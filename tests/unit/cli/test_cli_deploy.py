@@ -58,7 +58,10 @@ def test_a_credential_that_does_not_exist_is_told_and_it_is_deployed_all_the_sam
 
     outcome = ipaas("deploy", str(path))
 
-    assert outcome.err == f"warning: {path}:3: credential 'team' of type slack does not exist\n"
+    create = "`ipaas credentials set team --type slack`"
+    assert (
+        outcome.err == f"warning: {path}:3: credential 'team' of type slack does not exist: create it with {create}\n"
+    )
     assert workflow("orders") is not None
 
 

@@ -51,6 +51,10 @@ STOCK_TYPES = "bearer or basic or oauth2 or google-service-account or github-app
 ALL = [("shop", "webhook-secret"), ("team", "slack"), ("stock", "oauth2")]
 
 
+def create(name: str, type_name: str) -> str:
+    return f"create it with `ipaas credentials set {name} --type {type_name}`"
+
+
 def published(text: str = ORDERS, file: str = "orders.yaml") -> WorkflowVersion:
     return version_of(load_workflow(text, file=file), text, language="yaml", file=file)
 
@@ -89,7 +93,7 @@ def test_nothing_is_missing_when_all_are_there() -> None:
 def test_what_is_missing_or_of_another_type_is_named_with_its_place() -> None:
     assert said([("shop", "bearer"), ("stock", "basic")]) == [
         "orders.yaml: credential 'shop' is of type bearer, and one of type webhook-secret is needed",
-        "orders.yaml:8: credential 'team' of type slack does not exist",
+        f"orders.yaml:8: credential 'team' of type slack does not exist: {create('team', 'slack')}",
     ]
 
 
@@ -122,7 +126,7 @@ async def test_the_other_platforms_gateway_is_asked(settings: Settings) -> None:
     found = await missing_there([published()], "https://live.example/", settings)
 
     assert [str(fault) for fault in found] == [
-        "orders.yaml: credential 'shop' of type webhook-secret does not exist",
+        f"orders.yaml: credential 'shop' of type webhook-secret does not exist: {create('shop', 'webhook-secret')}",
         "orders.yaml:15: credential 'stock' is there, and nobody has connected it",
     ]
 
