@@ -92,14 +92,6 @@ def admit_and_begin(
     )
 
 
-def has_something_to_do(connection: Connection, modes: Collection[str | None], time: DatabaseTime) -> bool:
-    """Whether `admit` would do anything."""
-    is_due = waits.is_any_due(connection, time)
-    return is_due or any(
-        row[-1] in modes for query in (_WAITING_WORKFLOWS, _TO_DISPATCH) for row in connection.execute(query)
-    )
-
-
 @dataclass(frozen=True)
 class _Chosen:
     """Who may start, in turn.

@@ -171,10 +171,9 @@ class SqlStore:
     # Admission
 
     async def admit(self, *, limit: int, claim: float, modes: Collection[Mode | None] = (*Mode, None)) -> Admitted:
-        wanted = frozenset(modes)
-        if not await self._read(partial(admission.has_something_to_do, modes=wanted, time=self._time)):
-            return Admitted()  # which locked nobody out: every gateway and worker looks whenever something happens
-        return await self._write(partial(admission.admit, limit=limit, claim=claim, modes=wanted, time=self._time))
+        return await self._write(
+            partial(admission.admit, limit=limit, claim=claim, modes=frozenset(modes), time=self._time)
+        )
 
     async def admit_and_begin(
         self, *, limit: int, owner: str, lease: float, modes: Collection[Mode | None] = (Mode.EXPRESS,)

@@ -56,11 +56,6 @@ def answer(
     return Delivery.KNOWN if kept is None else Delivery.KEPT
 
 
-def is_any_due(connection: Connection, time: DatabaseTime) -> bool:
-    due = select(_table.execution_id).where(IS_DUE, _table.due_at <= time.read(connection)).limit(1)
-    return connection.execute(due).first() is not None
-
-
 def wake(connection: Connection, limit: int, time: DatabaseTime) -> int:
     now = time.read(connection)
     due = IS_DUE & (_table.due_at <= now)
