@@ -12,6 +12,9 @@ from pydantic import Field, SecretStr
 
 from blocks.credential import Credential
 from blocks.credential_types import ApiKey, BasicAuth, BearerToken
+from blocks.oauth2 import OAuth2
+from blocks.service_accounts import GitHubApp, GoogleServiceAccount
+from blocks.token_credential import TokenCredential
 from connectors.openapi.operation import Operation
 from connectors.openapi.security import scheme_of, token_url, types_of, ways_of
 from foundation.errors import CredentialError
@@ -48,7 +51,8 @@ class ApiKeys(Credential):
 
 
 TYPES: Final[Mapping[str, type[Credential]]] = {
-    kind.get_block_type_slug(): kind for kind in (BearerToken, BasicAuth, ApiKey, ApiKeys)
+    kind.get_block_type_slug(): kind
+    for kind in (BearerToken, BasicAuth, ApiKey, ApiKeys, OAuth2, GoogleServiceAccount, GitHubApp)
 }
 """Every type that a document's schemes can want."""
 
@@ -104,7 +108,7 @@ def _of_scheme(operation: Operation, name: str, credential: Credential, keys: Ma
         case ApiKey():
             secret = credential.reveal("key")
         case _:
-            secret = credential.reveal("token")
+            secret = _token(credential)
     match scheme:
         case {"type": "apiKey", "in": "header", "name": header}:
             return Proven(headers={header: secret})
@@ -130,7 +134,11 @@ def _openly(credential: Credential) -> Proven:
             return Proven(headers={"Authorization": basic(credential.username, credential.reveal("password"))})
         case ApiKey():
             return Proven(headers={credential.header: credential.reveal("key")})
-    return Proven(headers={"Authorization": f"Bearer {credential.reveal('token')}"})
+    return Proven(headers={"Authorization": f"Bearer {_token(credential)}"})
+
+
+def _token(credential: Credential) -> str:
+    return credential.access_token if isinstance(credential, TokenCredential) else credential.reveal("token")
 
 
 def basic(user: str, password: str) -> str:

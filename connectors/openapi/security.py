@@ -3,9 +3,9 @@
 | the document's scheme | credential |
 | --- | --- |
 | `apiKey`, in a header, the query or a cookie | `api-key`: its key, where the document says |
-| `http` with `bearer` | `bearer` |
+| `http` with `bearer` | `bearer`; `oauth2`, `google-service-account`, `github-app`: their access token |
 | `http` with `basic` | `basic` |
-| `oauth2`, `openIdConnect` | `bearer`: an access token; with the flow `clientCredentials` also `basic`: the client's |
+| `oauth2`, `openIdConnect` | the same; with the flow `clientCredentials` also `basic`: the client's |
 | several at once | `api-keys`: one for each scheme, by its name |
 """
 
@@ -21,7 +21,9 @@ from connectors.openapi.operation import Operation
 Json = Any
 Way = tuple[str, ...]
 
-OPEN: Final = ("bearer", "basic", "api-key")
+TOKENS: Final = ("oauth2", "google-service-account", "github-app")
+"""What gets its access tokens itself."""
+OPEN: Final = ("bearer", "basic", "api-key", *TOKENS)
 """What an API takes whose document says nothing of security; an `api-key` goes into its own header."""
 SEVERAL: Final = "api-keys"
 
@@ -84,10 +86,12 @@ def _types_of_scheme(scheme: Mapping[str, Json]) -> Sequence[str]:
     match scheme:
         case {"type": "apiKey", "in": "header" | "query" | "cookie", "name": str()}:
             return ["api-key"]
-        case {"type": "http", "scheme": str(word)} if word.lower() in ("bearer", "basic"):
-            return [word.lower()]
+        case {"type": "http", "scheme": str(word)} if word.lower() == "basic":
+            return ["basic"]
+        case {"type": "http", "scheme": str(word)} if word.lower() == "bearer":
+            return ["bearer", *TOKENS]
         case {"type": "oauth2" | "openIdConnect"}:
-            return ["bearer", "basic"] if token_url(scheme) else ["bearer"]
+            return ["bearer", *TOKENS, "basic"] if token_url(scheme) else ["bearer", *TOKENS]
     return []
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from blocks.credential import Credential
+from blocks.token_credential import TokenCredential
 from connectors.http import HttpResponse
 from connectors.kit.action import opened
 from connectors.kit.answer import Answer
@@ -90,10 +91,10 @@ class _Sending:
         self._server, self._trusted = server_of(self._operation, self._options, wanted.config)
 
     async def answer(self) -> HttpResponse:
-        proven = await self._proven()
+        credential = await self._opened()
         said = self._options.get("paginate")
         if not said:
-            return _response(await self._sent(proven, Next()))
+            return _response(await self._asked(credential, Next()))
         if said is True:
             said = self._wanted.config.pagination
             if said is None:
@@ -102,7 +103,7 @@ class _Sending:
         last: list[Answer] = []
 
         async def ask(following: Next) -> Answer:
-            last[:] = [await self._sent(proven, following)]
+            last[:] = [await self._asked(credential, following)]
             return last[0]
 
         items = await all_items(ask, pages.paginator, found_at=pages.items, limit=pages.limit)
@@ -116,20 +117,35 @@ class _Sending:
             return
         self._content_type = self._operation.body(self._options.get("content_type")).content_type
 
-    async def _proven(self) -> Proven:
+    async def _opened(self) -> Credential | None:
         name = self._wanted.credential
         if name is None:
             if credential_required(self._operation):
                 types = " or ".join(credential_types(self._operation))
                 raise CredentialError(f"{self._operation.name} needs `credential`, the name of one of type {types}")
-            return Proven()
+            return None
         kinds = credential_types(self._operation)
         if not kinds:
             raise CredentialError(f"{self._operation.name} takes no credential")
         credential: Credential = await opened(name, *(TYPES[kind] for kind in kinds))
+        return credential
+
+    async def _asked(self, credential: Credential | None, following: Next) -> Answer:
+        """Once more with another access token when the one that it carried is refused."""
+        try:
+            return await self._sent(await self._proven(credential), following)
+        except RemoteError as error:
+            if error.status != 401 or not isinstance(credential, TokenCredential) or not await credential.renewed():
+                raise
+        return await self._sent(await self._proven(credential), following)
+
+    async def _proven(self, credential: Credential | None) -> Proven:
+        if credential is None:
+            return Proven()
         proven = prove(self._operation, credential)
         if proven.token is None:
             return proven
+        name = str(self._wanted.credential)
         token = await access_token(proven.token, name, base=self._server, trusted=self._trusted)
         return Proven(headers={"Authorization": f"Bearer {token}"}, token=proven.token)
 

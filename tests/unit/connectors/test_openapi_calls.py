@@ -8,6 +8,7 @@ import httpx
 import pytest
 from openapi_documents import COMPONENTS, PETSTORE, in_project, petstore, text_of
 
+from blocks.oauth2 import OAuth2
 from connectors.kit.testing import acting, answers
 from connectors.openapi import call, tokens
 from connectors.openapi.faults import CallError, DocumentError
@@ -120,6 +121,25 @@ async def test_each_security_scheme(project, scheme, credentials, header, value)
     said(project, [{"s": []}], {"s": scheme})
     request = await sent("a", credential="mine", credentials=credentials)
     assert request.headers[header] == value
+
+
+@pytest.mark.parametrize(
+    "scheme", [{"type": "oauth2", "flows": {}}, {"type": "openIdConnect"}, {"type": "http", "scheme": "bearer"}]
+)
+async def test_an_access_token_that_is_refused_is_renewed_once(project, scheme, monkeypatch) -> None:
+    said(project, [{"s": []}], {"s": scheme})
+
+    async def renewed(credential: OAuth2) -> bool:
+        credential.use("token-2")
+        return True
+
+    monkeypatch.setattr(OAuth2, "renewed", renewed)
+    mine = OAuth2(grant="client_credentials", client_id="ours", token_url="https://vendor.example/token")
+    async with acting(answers(httpx.Response(401), httpx.Response(200)), {"mine": mine}) as stage:
+        await call(spec="pets.json", operation="a", credential="mine")
+
+    carried = [request.headers["authorization"] for request in stage.requests]
+    assert carried == ["Bearer access-token-of-mine", "Bearer token-2"]
 
 
 async def test_a_key_in_the_query(project) -> None:
